@@ -1,0 +1,98 @@
+//! One environment as the service holds it: what is desired, what was seen, and the newest plan.
+
+use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
+
+use jiff::Timestamp;
+use model::{Desired, Event, History, Observed, Plan, Reason, Scope, Standing, Subject};
+
+use crate::report::{EnvironmentReport, host_reports};
+
+/// Owned by the service loop alone.
+pub(crate) struct Environment {
+    pub(crate) desired: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) plan: Option<Plan>,
+    /// Readings under way.
+    pub(crate) looking: BTreeSet<Scope>,
+    /// The primary reason that was last journaled.
+    told: Option<(Subject, Discriminant<Reason>)>,
+}
+
+impl Environment {
+    pub(crate) fn new(desired: Desired) -> Self {
+        Self { desired, observed: Observed::default(), plan: None, looking: BTreeSet::new(), told: None }
+    }
+
+    /// Takes a new commit. Facts were read for the old roles: other roles need other facts.
+    pub(crate) fn take(&mut self, desired: Desired) {
+        if desired.fleet != self.desired.fleet {
+            self.observed = Observed::default();
+            self.looking.clear();
+        }
+        self.desired = desired;
+    }
+
+    /// Plans anew; a reason that stood in the last plan keeps its beginning.
+    pub(crate) fn plan(&mut self, history: &History, now: Timestamp) -> &Plan {
+        let mut plan = planner::plan(&self.desired, &self.observed, history, now);
+        if let Some(last) = &self.plan {
+            keep_since(last, &mut plan);
+        }
+        self.plan.insert(plan)
+    }
+
+    pub(crate) fn standing(&self, history: &History) -> Standing {
+        let busy = !history.in_flight.is_empty();
+        self.plan.as_ref().map_or(Standing::Moving, |plan| plan.standing(busy))
+    }
+
+    /// What the journal should say beyond steps: a new primary reason, or that actual equals desired.
+    pub(crate) fn news(&mut self, history: &History) -> Vec<Event> {
+        let environment = &self.desired.environment;
+        let mut news = Vec::new();
+        let primary = self.plan.as_ref().and_then(|plan| plan.waiting.first());
+        let primary = primary.filter(|waiting| is_news(&waiting.reason));
+        let key = primary.map(|waiting| (waiting.subject.clone(), discriminant(&waiting.reason)));
+        if key != self.told {
+            let reason = primary.map(|waiting| format!("{}: {}", waiting.subject, waiting.reason));
+            news.push(Event::WaitingChanged { environment: environment.clone(), reason });
+            self.told = key;
+        }
+        let commit = &self.desired.commit.id;
+        let known = history.converged.as_ref().is_some_and(|(converged, _)| converged == commit);
+        if self.standing(history) == Standing::Converged && !known {
+            let (environment, version) = (environment.clone(), self.desired.target.clone());
+            news.push(Event::Converged { environment, commit: commit.clone(), version });
+        }
+        news
+    }
+
+    pub(crate) fn report(&self, history: &History) -> Option<EnvironmentReport> {
+        let commit = &self.desired.commit.id;
+        let converged = history.converged.as_ref().filter(|(converged, _)| converged == commit);
+        Some(EnvironmentReport {
+            standing: self.standing(history),
+            plan: self.plan.clone()?,
+            in_flight: history.in_flight.values().cloned().collect(),
+            hosts: host_reports(&self.desired, &self.observed),
+            converged_at: converged.map(|(_, at)| *at),
+        })
+    }
+}
+
+/// Work in progress is told by its steps already.
+fn is_news(reason: &Reason) -> bool {
+    reason.ended_by() != model::EndedBy::Itself
+}
+
+fn keep_since(last: &Plan, plan: &mut Plan) {
+    let same = |subject: &Subject, reason: &Reason| (subject.clone(), discriminant(reason));
+    let known: std::collections::HashMap<_, _> =
+        last.waiting.iter().map(|w| (same(&w.subject, &w.reason), w.since)).collect();
+    for waiting in &mut plan.waiting {
+        if let Some(since) = known.get(&same(&waiting.subject, &waiting.reason)) {
+            waiting.since = waiting.since.min(*since);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The service loop and the executor: what happens, when, and how much of it at once. Decides nothing; the planner
+//! does. Knows no outside system; the [`World`] does.
+
+mod environment;
+mod executor;
+mod memory;
+mod report;
+mod request;
+mod seams;
+mod service;
+
+pub use report::{EnvironmentReport, HostReport, REPORT_FORMAT, Report, host_reports};
+pub use request::Request;
+pub use seams::{Journal, JournalError, Source, World};
+pub use service::{DesiredByName, Handle, Service, Standings};

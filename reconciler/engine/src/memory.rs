@@ -1,0 +1,105 @@
+//! The service's memory: the journal, and the histories folded from it, always in step.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::{EnvironmentName, Event, Histories, History, Recorded};
+use tokio::sync::broadcast;
+
+use crate::seams::{Journal, JournalError};
+
+/// Events that a slow reader may lag behind before it misses some: a rollout of some hundred hosts.
+const EVENT_BACKLOG: usize = 4096;
+
+/// Owned by the service loop alone.
+pub(crate) struct Memory<J> {
+    journal: Arc<J>,
+    histories: Histories,
+    /// Ends of steps that could not be written yet. Until they are, their steps count as in flight.
+    unwritten: Vec<(Timestamp, Event)>,
+    error: Option<String>,
+    events: broadcast::Sender<Recorded>,
+}
+
+impl<J: Journal> Memory<J> {
+    /// Reads the journal back, and takes it for a new generation.
+    pub(crate) fn open(journal: Arc<J>, service: &str, now: Timestamp) -> Result<Self, JournalError> {
+        let replayed = journal.replay()?;
+        let histories = Histories::replay(&replayed).map_err(|(seq, illegal)| JournalError {
+            what: format!(
+                "event {seq} cannot follow what came before ({illegal}); this is a bug, please report it"
+            ),
+        })?;
+        let started = Event::ServiceStarted {
+            generation: histories.next_generation(),
+            service: service.to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        let mut memory = Self { journal, histories, unwritten: Vec::new(), error: None, events };
+        memory.write(now, &[started])?;
+        Ok(memory)
+    }
+
+    pub(crate) fn sender(&self) -> broadcast::Sender<Recorded> {
+        self.events.clone()
+    }
+
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    pub(crate) fn history(&mut self, environment: &EnvironmentName) -> &History {
+        self.histories.of(environment)
+    }
+
+    /// Writes events that something will be built on. False: nothing was written, and nothing may start.
+    pub(crate) fn record(&mut self, at: Timestamp, events: &[Event]) -> bool {
+        if events.is_empty() {
+            return true;
+        }
+        if !self.flush() {
+            return false;
+        }
+        self.tell(at, events)
+    }
+
+    /// Keeps events that have happened already, and writes them as soon as it can.
+    pub(crate) fn keep(&mut self, at: Timestamp, event: Event) {
+        self.unwritten.push((at, event));
+        self.flush();
+    }
+
+    /// Writes what was kept. False: the journal still refuses.
+    pub(crate) fn flush(&mut self) -> bool {
+        let mut kept = std::mem::take(&mut self.unwritten).into_iter();
+        while let Some((at, event)) = kept.next() {
+            if !self.tell(at, std::slice::from_ref(&event)) {
+                self.unwritten.push((at, event));
+                self.unwritten.extend(kept);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn tell(&mut self, at: Timestamp, events: &[Event]) -> bool {
+        let written = self.write(at, events);
+        if let Err(error) = &written {
+            tracing::error!(error = %error, "nothing new is started until the journal can be written");
+        }
+        self.error = written.as_ref().err().map(ToString::to_string);
+        written.is_ok()
+    }
+
+    fn write(&mut self, at: Timestamp, events: &[Event]) -> Result<(), JournalError> {
+        for recorded in self.journal.append(at, events)? {
+            if let Err(illegal) = self.histories.apply(&recorded) {
+                tracing::error!(seq = recorded.seq, %illegal, "an event cannot follow; this is a bug, please report it");
+            }
+            // Nobody listening is no error.
+            let _ = self.events.send(recorded);
+        }
+        Ok(())
+    }
+}

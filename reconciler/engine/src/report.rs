@@ -1,0 +1,139 @@
+//! What people and programs are shown of the running service.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use model::{
+    Commit, EnvironmentName, Generation, HealthState, HostName, InFlight, Observed, Plan, Reason, RoleName,
+    Running, Standing, Version,
+};
+use serde::{Deserialize, Serialize};
+
+/// The form of [`Report`] as JSON; grows when a field changes its meaning.
+pub const REPORT_FORMAT: u32 = 1;
+
+/// The whole service at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`REPORT_FORMAT`].
+    pub format: u32,
+    /// When.
+    pub at: Timestamp,
+    /// The service's own lasting name.
+    pub service: String,
+    /// Its generation.
+    pub generation: Generation,
+    /// The commit in force; none: no valid one was ever read.
+    pub commit: Option<Commit>,
+    /// When git was last read.
+    pub read_at: Option<Timestamp>,
+    /// Why the remote's head is not in force.
+    pub obstacle: Option<Reason>,
+    /// Every error of an invalid head.
+    pub errors: Vec<String>,
+    /// Why the journal cannot be written; nothing starts then.
+    pub journal_error: Option<String>,
+    /// Every environment.
+    pub environments: BTreeMap<EnvironmentName, EnvironmentReport>,
+}
+
+/// One environment at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentReport {
+    /// How it stands.
+    pub standing: Standing,
+    /// The newest plan.
+    pub plan: Plan,
+    /// Steps under way.
+    pub in_flight: Vec<InFlight>,
+    /// Every host, in the order of the file.
+    pub hosts: Vec<HostReport>,
+    /// When actual last equalled desired, at the commit in force.
+    pub converged_at: Option<Timestamp>,
+}
+
+/// One host at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// Which.
+    pub host: HostName,
+    /// Its role.
+    pub role: RoleName,
+    /// When it was last seen, or looked for.
+    pub seen_at: Option<Timestamp>,
+    /// The installed version of its first package.
+    pub installed: Option<Version>,
+    /// What its first service runs, in words.
+    pub running: String,
+    /// Its health, in words.
+    pub health: String,
+    /// Load balancer rows in rotation, of all it has.
+    pub in_rotation: (usize, usize),
+    /// Whether our mark is on it.
+    pub claimed: bool,
+}
+
+/// Describes every host of an environment.
+pub fn host_reports(desired: &model::Desired, observed: &Observed) -> Vec<HostReport> {
+    desired.fleet.hosts().map(|(role, host)| host_report(desired, observed, role, host)).collect()
+}
+
+fn host_report(
+    desired: &model::Desired,
+    observed: &Observed,
+    role: &model::Role,
+    host: &HostName,
+) -> HostReport {
+    let fact = observed.hosts.get(host);
+    let state = fact.and_then(model::Fact::known);
+    let package = role.packages.first().and_then(|name| state?.packages.get(name));
+    let service = role.services.first().and_then(|service| state?.services.get(&service.name));
+    let running = service.map(|service| service.running(package.map(|package| &package.version)));
+    let health = match fact.map(|fact| &fact.value) {
+        None => "not seen yet".to_owned(),
+        Some(Err(unknown)) => format!("{}: {}", unknown.kind, unknown.detail),
+        Some(Ok(state)) => match &state.health {
+            HealthState::Healthy => "healthy".to_owned(),
+            HealthState::Unhealthy(answer) => format!("unhealthy: {answer}"),
+        },
+    };
+    HostReport {
+        host: host.clone(),
+        role: role.name.clone(),
+        seen_at: fact.map(|fact| fact.at),
+        installed: package.map(|package| package.version.clone()),
+        running: running.map_or_else(|| "-".to_owned(), |running| running_text(&running)),
+        health,
+        in_rotation: rotation(desired, observed, role, host),
+        claimed: state.is_some_and(|state| state.claim.is_some()),
+    }
+}
+
+fn running_text(running: &Running) -> String {
+    match running {
+        Running::Version(version) => version.to_string(),
+        Running::Older => "older than installed".to_owned(),
+        Running::Stopped => "stopped".to_owned(),
+        Running::Unknown => "unknown".to_owned(),
+    }
+}
+
+/// Rows in rotation, and all rows.
+fn rotation(
+    desired: &model::Desired,
+    observed: &Observed,
+    role: &model::Role,
+    host: &HostName,
+) -> (usize, usize) {
+    let mut count = (0, 0);
+    for backend in &role.backends {
+        let Some(lb) = desired.fleet.load_balancer(&backend.load_balancer) else { continue };
+        let key = (backend.backend.clone(), lb.server(host));
+        for node in &lb.nodes {
+            let row = observed.node(node).and_then(|state| state.rows.get(&key));
+            count.0 += usize::from(row.is_some_and(model::Row::in_rotation));
+            count.1 += 1;
+        }
+    }
+    count
+}

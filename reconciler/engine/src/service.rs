@@ -1,0 +1,361 @@
+//! The service loop: level-triggered. A wake-up carries no data; every pass decides anew from what is known, so that
+//! restart, missed event and normal run are one path. There is no retry here: the next pass is the retry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::{Desired, EnvironmentName, Event, Mode, Reading, Recorded, Standing, Step};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::{Duration, Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::Environment;
+use crate::executor::{Done, Executor};
+use crate::memory::Memory;
+use crate::report::{REPORT_FORMAT, Report};
+use crate::request::Request;
+use crate::seams::{Journal, JournalError, Source, World};
+
+/// A journal that refuses is tried again this often.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+
+/// Results that come in within this time per host of the largest fleet are taken together: at 10,000 hosts a pass
+/// costs tens of milliseconds, and the first look at them would otherwise cost a pass each.
+const GATHER_PER_HOST: Duration = Duration::from_micros(20);
+
+/// How long a stopping service waits for steps to end by themselves. Jobs on hosts go on after it.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What every environment should be; the live world reads roles and load balancers from here.
+pub type DesiredByName = BTreeMap<EnvironmentName, Desired>;
+
+/// How every environment stands, for whoever waits for it.
+pub type Standings = BTreeMap<EnvironmentName, (model::CommitId, Standing)>;
+
+/// Where people's requests go, and news comes from.
+#[derive(Clone)]
+pub struct Handle {
+    /// Requests; bounded, since people are slow.
+    pub requests: mpsc::Sender<Request>,
+    /// The newest standings.
+    pub standings: watch::Receiver<Standings>,
+    events: broadcast::Sender<Recorded>,
+}
+
+impl Handle {
+    /// Every event from now on.
+    pub fn events(&self) -> broadcast::Receiver<Recorded> {
+        self.events.subscribe()
+    }
+}
+
+/// The service. One owner for everything it knows; others hold a [`Handle`].
+pub struct Service<W, J, S> {
+    world: Arc<W>,
+    source: Arc<S>,
+    name: String,
+    memory: Memory<J>,
+    executor: Executor<W>,
+    environments: BTreeMap<EnvironmentName, Environment>,
+    reading: Option<(Timestamp, Reading)>,
+    desired: watch::Sender<Arc<DesiredByName>>,
+    standings: watch::Sender<Standings>,
+    requests: mpsc::Receiver<Request>,
+    stop: CancellationToken,
+}
+
+impl<W: World, J: Journal, S: Source> Service<W, J, S> {
+    /// Reads the journal back and takes it for a new generation. `name` is the service's own lasting name, as it
+    /// stands in claims. `desired` is where the world learns which hosts and load balancers there are. `stop` ends
+    /// [`Self::run`].
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read or written.
+    pub fn start(
+        world: Arc<W>,
+        journal: Arc<J>,
+        source: Arc<S>,
+        name: &str,
+        desired: watch::Sender<Arc<DesiredByName>>,
+        stop: CancellationToken,
+    ) -> Result<(Self, Handle), JournalError> {
+        let memory = Memory::open(journal, name, world.now())?;
+        let (requests_in, requests) = mpsc::channel(16);
+        let (standings, standings_out) = watch::channel(Standings::new());
+        let handle = Handle { requests: requests_in, standings: standings_out, events: memory.sender() };
+        let executor = Executor::new(world.clone(), stop.clone());
+        let service = Self {
+            world,
+            source,
+            name: name.to_owned(),
+            memory,
+            executor,
+            environments: BTreeMap::new(),
+            reading: None,
+            desired,
+            standings,
+            requests,
+            stop,
+        };
+        Ok((service, handle))
+    }
+
+    /// Runs until it is stopped. Ends within [`STOP_PATIENCE`] then, with nothing lost: what is still under way on
+    /// hosts is found again by the next service.
+    pub async fn run(mut self) {
+        let mut readings = watch_source(self.source.clone(), self.world.clone(), self.stop.clone());
+        loop {
+            let wake = self.pass();
+            tokio::select! {
+                // Every arm is safe to drop: ends, readings and requests stay in their queues.
+                done = self.executor.next() => self.take(done),
+                Some((at, reading)) = readings.recv() => self.read(at, reading),
+                Some(request) = self.requests.recv() => self.answer(request).await,
+                () = sleep_until(wake) => {}
+                () = self.stop.cancelled() => break,
+            }
+            self.gather().await;
+        }
+        self.finish().await;
+    }
+
+    /// Takes what else has ended already, so that one pass serves it all.
+    async fn gather(&mut self) {
+        let hosts = self.environments.values().map(|environment| environment.desired.fleet.hosts().count());
+        let patience = GATHER_PER_HOST * u32::try_from(hosts.sum::<usize>()).unwrap_or(u32::MAX);
+        if patience >= Duration::from_millis(10) {
+            tokio::time::sleep(patience.min(Duration::from_millis(250))).await;
+        }
+        while let Some(done) = self.executor.try_next() {
+            self.take(done);
+        }
+    }
+
+    /// One pass over every environment: plan, record, begin. Returns when to come again.
+    fn pass(&mut self) -> Instant {
+        let now = self.world.now();
+        let may_start = self.memory.flush();
+        let names: Vec<EnvironmentName> = self.environments.keys().cloned().collect();
+        let wakes = names.iter().filter_map(|name| self.pass_one(name, now, may_start)).min();
+        self.publish();
+        if !may_start || self.memory.error().is_some() {
+            return Instant::now() + JOURNAL_RETRY;
+        }
+        let until = wakes.map_or(Duration::from_secs(3600), |wake| {
+            Duration::try_from(wake.duration_since(now)).unwrap_or_default()
+        });
+        Instant::now() + until
+    }
+
+    fn pass_one(&mut self, name: &EnvironmentName, now: Timestamp, may_start: bool) -> Option<Timestamp> {
+        let environment = self.environments.get_mut(name)?;
+        let history = self.memory.history(name);
+        let plan = environment.plan(history, now);
+        let (wake, observe) = (plan.wake, plan.observe.clone());
+        let reports_only = environment.desired.fleet.mode == Mode::Report;
+        let steps = if may_start && !reports_only { plan.steps.clone() } else { Vec::new() };
+        let news = environment.news(history);
+        for scope in observe {
+            if environment.looking.insert(scope.clone()) {
+                self.executor.look(name.clone(), scope);
+            }
+        }
+        self.memory.record(now, &news);
+        self.begin(now, steps);
+        wake
+    }
+
+    /// The intent is durable before the effect begins.
+    fn begin(&mut self, now: Timestamp, steps: Vec<Step>) {
+        let started: Vec<Event> =
+            steps.iter().map(|step| Event::StepStarted { step: step.clone() }).collect();
+        if !self.memory.record(now, &started) {
+            return;
+        }
+        for step in steps {
+            tracing::info!(step = %step.id, host = %step.host, action = %step.action.kind(), why = step.why, "begin");
+            self.executor.act(step);
+        }
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Acted { environment, step, result } => {
+                match &result {
+                    Ok(outcome) => tracing::info!(%step, ?outcome, "done"),
+                    Err(failure) => {
+                        tracing::warn!(%step, kind = %failure.kind, detail = failure.detail, "{failure}");
+                    }
+                }
+                let now = self.world.now();
+                self.memory.keep(now, Event::StepFinished { environment, step, result });
+            }
+            Done::Looked { environment, scope, observed } => {
+                if let Some(environment) = self.environments.get_mut(&environment) {
+                    environment.looking.remove(&scope);
+                    environment.observed.merge(observed);
+                }
+            }
+        }
+    }
+
+    /// A look at git: a new valid commit is in force from here on.
+    fn read(&mut self, at: Timestamp, reading: Reading) {
+        let refused = refusal(&reading).filter(|_| self.errors() != reading.errors);
+        self.memory.record(at, &Vec::from_iter(refused));
+        let revision = reading.revision.clone();
+        self.reading = Some((at, reading));
+        let Some(revision) = revision else { return };
+        for (name, desired) in &revision.environments {
+            let accepted = self.memory.history(name).accepted.as_ref().map(|accepted| &accepted.commit);
+            if accepted != Some(&desired.commit.id) && !self.memory.record(at, &[accepted_event(desired)]) {
+                // Not durable, so not in force: the old commit stays until the journal can be written.
+                self.reading = None;
+                return;
+            }
+        }
+        self.desired.send_replace(Arc::new(revision.environments.clone()));
+        self.environments.retain(|name, _| revision.environments.contains_key(name));
+        for (name, desired) in revision.environments {
+            match self.environments.get_mut(&name) {
+                Some(environment) => environment.take(desired),
+                None => {
+                    self.environments.insert(name, Environment::new(desired));
+                }
+            }
+        }
+    }
+
+    fn errors(&self) -> &[String] {
+        self.reading.as_ref().map_or(&[], |(_, reading)| &reading.errors)
+    }
+
+    async fn answer(&mut self, request: Request) {
+        match request {
+            Request::Report { reply } => {
+                let report = self.report();
+                // Whoever asked may have gone.
+                let _ = reply.send(report);
+            }
+            Request::Retry { environment, by, reason, reply } => {
+                let known = self.environments.contains_key(&environment);
+                let recorded = known && {
+                    let event = Event::Retried { environment: environment.clone(), by, reason };
+                    self.memory.record(self.world.now(), &[event])
+                };
+                let _ = reply.send(match (known, recorded) {
+                    (false, _) => Err(format!("there is no environment {environment}")),
+                    (true, false) => Err("the journal cannot be written".to_owned()),
+                    (true, true) => Ok(()),
+                });
+            }
+            Request::AcceptHistory { commit, by, reason, reply } => {
+                let accepted = self.source.accept_history(&commit).await;
+                if accepted.is_ok() {
+                    let now = self.world.now();
+                    self.memory.keep(now, Event::HistoryAccepted { commit, by, reason });
+                    let reading = self.source.read().await;
+                    self.read(now, reading);
+                }
+                let _ = reply.send(accepted);
+            }
+        }
+    }
+
+    fn report(&mut self) -> Report {
+        let mut environments = BTreeMap::new();
+        let mut generation = model::Generation(0);
+        for (name, environment) in &self.environments {
+            let history = self.memory.history(name);
+            generation = history.generation;
+            if let Some(report) = environment.report(history) {
+                environments.insert(name.clone(), report);
+            }
+        }
+        let reading = self.reading.as_ref();
+        Report {
+            format: REPORT_FORMAT,
+            at: self.world.now(),
+            service: self.name.clone(),
+            generation,
+            commit: reading.and_then(|(_, reading)| reading.revision.as_ref()).map(|r| r.commit.clone()),
+            read_at: reading.map(|(at, _)| *at),
+            obstacle: reading.and_then(|(_, reading)| reading.obstacle.clone()),
+            errors: self.errors().to_vec(),
+            journal_error: self.memory.error().map(str::to_owned),
+            environments,
+        }
+    }
+
+    fn publish(&mut self) {
+        let mut standings = Standings::new();
+        for (name, environment) in &self.environments {
+            let standing = environment.standing(self.memory.history(name));
+            standings.insert(name.clone(), (environment.desired.commit.id.clone(), standing));
+        }
+        self.standings.send_if_modified(|last| {
+            let changed = *last != standings;
+            *last = standings;
+            changed
+        });
+    }
+
+    /// Nothing new begins; what is under way may end and be recorded.
+    async fn finish(mut self) {
+        let patience = sleep_until(Instant::now() + STOP_PATIENCE);
+        tokio::pin!(patience);
+        while !self.executor.is_idle() {
+            tokio::select! {
+                done = self.executor.next() => self.take(done),
+                () = &mut patience => break,
+            }
+        }
+    }
+}
+
+fn refusal(reading: &Reading) -> Option<Event> {
+    match &reading.obstacle {
+        Some(model::Reason::RevisionInvalid { commit, .. }) => {
+            Some(Event::Refused { commit: commit.clone(), errors: reading.errors.clone() })
+        }
+        _ => None,
+    }
+}
+
+fn accepted_event(desired: &Desired) -> Event {
+    Event::Accepted {
+        environment: desired.environment.clone(),
+        commit: desired.commit.id.clone(),
+        author: desired.commit.author.clone(),
+        subject: desired.commit.subject.clone(),
+        version: desired.target.clone(),
+    }
+}
+
+/// Reads git at once, and again whenever there may be something new. One reading waits at most: a newer one is read
+/// after it.
+fn watch_source<W: World, S: Source>(
+    source: Arc<S>,
+    world: Arc<W>,
+    stop: CancellationToken,
+) -> mpsc::Receiver<(Timestamp, Reading)> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let follow = async {
+            loop {
+                let reading = source.read().await;
+                if sender.send((world.now(), reading)).await.is_err() {
+                    return;
+                }
+                source.changed().await;
+            }
+        };
+        tokio::select! {
+            // Dropping a reading loses nothing: the next service reads again.
+            () = follow => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    receiver
+}

@@ -1,0 +1,115 @@
+//! Budgets and floors: how many hosts may be out, and what must stay in rotation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{BackendId, Floor, HostName, Reason, RoleName, Track};
+
+use crate::survey::{HostView, Survey};
+
+/// What is out now, and what else may go in this pass. Each admission is counted at once.
+pub(crate) struct Capacity<'a> {
+    max_parallel: usize,
+    worked_on: BTreeSet<&'a HostName>,
+    out_by_role: BTreeMap<&'a RoleName, BTreeSet<&'a HostName>>,
+    /// Hosts that are in rotation somewhere and will leave it.
+    leaving: BTreeSet<&'a HostName>,
+    /// In rotation per (node, backend, track).
+    in_rotation: BTreeMap<(&'a HostName, BackendId, Track), BTreeSet<&'a HostName>>,
+    configured: BTreeMap<(BackendId, Track), usize>,
+}
+
+impl<'a> Capacity<'a> {
+    /// Counts the fleet. `leaving` tells of a claimed host whether its work still has to take it out.
+    pub(crate) fn count(survey: &'a Survey<'a>, leaving: impl Fn(&HostView<'a>) -> bool) -> Self {
+        let mut capacity = Self {
+            max_parallel: survey.desired.fleet.max_parallel,
+            worked_on: BTreeSet::new(),
+            out_by_role: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            in_rotation: BTreeMap::new(),
+            configured: BTreeMap::new(),
+        };
+        for host in &survey.hosts {
+            capacity.count_host(survey, host, leaving(host));
+        }
+        capacity
+    }
+
+    fn count_host(&mut self, survey: &'a Survey<'a>, host: &'a HostView<'a>, leaving: bool) {
+        let worked_on = host.claim.is_ours() || host.in_flight.is_some_and(is_claiming);
+        if worked_on {
+            self.worked_on.insert(host.name);
+        }
+        if worked_on || host.is_unwell() || host.serves_nowhere() {
+            self.out_by_role.entry(&host.role.name).or_default().insert(host.name);
+        }
+        if leaving || host.in_flight.is_some_and(is_claiming) {
+            self.leaving.insert(host.name);
+        }
+        for backend in &host.role.backends {
+            *self.configured.entry((backend.clone(), host.role.track)).or_default() += 1;
+        }
+        for row in host.rows.iter().filter(|row| row.in_rotation()) {
+            let Some((node, _)) = survey.observed.nodes.get_key_value(&row.id.node) else { continue };
+            let key = (node, row.backend.clone(), host.role.track);
+            self.in_rotation.entry(key).or_default().insert(host.name);
+        }
+    }
+
+    /// Whether a host that nobody works on may be begun; if so it counts from now on.
+    pub(crate) fn admit(&mut self, survey: &Survey<'_>, host: &HostView<'a>) -> Result<(), Reason> {
+        if self.worked_on.len() >= self.max_parallel {
+            return Err(Reason::Parallel { limit: self.max_parallel });
+        }
+        let limit = host.role.max_unavailable;
+        let out = self.out_by_role.entry(&host.role.name).or_default();
+        if !out.contains(host.name) && out.len() >= limit {
+            let out = out.iter().map(|name| (*name).clone()).collect();
+            return Err(Reason::Budget { out, limit });
+        }
+        self.may_leave(survey, host)?;
+        self.worked_on.insert(host.name);
+        self.leaving.insert(host.name);
+        self.out_by_role.entry(&host.role.name).or_default().insert(host.name);
+        Ok(())
+    }
+
+    /// Whether every backend keeps its floor, on every node, when this host leaves. A row that is out already costs
+    /// nothing, so a host that serves nowhere always may.
+    pub(crate) fn may_leave(&self, survey: &Survey<'_>, host: &HostView<'a>) -> Result<(), Reason> {
+        for row in host.rows.iter().filter(|row| row.in_rotation()) {
+            let floor = self.floor(survey, host, &row.backend)?;
+            let key = (&row.id.node, row.backend.clone(), host.role.track);
+            let others = self.in_rotation.get(&key).map_or(0, |names| {
+                names.iter().filter(|name| **name != host.name && !self.leaving.contains(*name)).count()
+            });
+            if others < floor {
+                return Err(Reason::BelowFloor(Floor {
+                    backend: row.backend.clone(),
+                    node: row.id.node.clone(),
+                    in_rotation: others + 1,
+                    floor,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn floor(&self, survey: &Survey<'_>, host: &HostView<'_>, backend: &BackendId) -> Result<usize, Reason> {
+        let configured = self.configured.get(&(backend.clone(), host.role.track)).copied().unwrap_or(0);
+        let floor = configured.saturating_sub(survey.desired.fleet.backend_limit.of(configured));
+        if floor == 0 && !host.role.allow_outage {
+            return Err(Reason::OutageNotAllowed { backend: backend.clone() });
+        }
+        Ok(floor)
+    }
+
+    /// The hosts of a role that are out.
+    pub(crate) fn out(&self, role: &RoleName) -> usize {
+        self.out_by_role.get(role).map_or(0, BTreeSet::len)
+    }
+}
+
+fn is_claiming(in_flight: &model::InFlight) -> bool {
+    in_flight.step.action.kind() == model::ActionKind::Claim
+}

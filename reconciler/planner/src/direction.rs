@@ -1,0 +1,56 @@
+//! Which way a change goes. Git history decides, never version order: release candidates sort above the final.
+
+use std::collections::BTreeSet;
+
+use model::{Desired, Direction, Observed, Reason, Version};
+
+/// The direction from what is observed to the target.
+///
+/// Back when the target's first appearance lies before that of a version observed on the fleet. A target that
+/// nobody asked for before, and that Debian sorts below an observed version, needs a person's word.
+///
+/// # Errors
+/// [`Reason::DirectionUnknown`] when that word is missing.
+pub(crate) fn direction(desired: &Desired, observed: &Observed) -> Result<Direction, Reason> {
+    let present = versions_present(desired, observed);
+    let newest = desired.rank(&desired.target).is_none_or(|rank| rank + 1 == desired.ranks.len());
+    if !newest {
+        return Ok(among_known(desired, &present));
+    }
+    if let Some(direction) = desired.direction {
+        return Ok(direction);
+    }
+    let above = present.iter().find(|(package, _)| desired.target.dpkg_cmp(package).is_lt());
+    match above {
+        Some((package, _)) => {
+            Err(Reason::DirectionUnknown { target: desired.target.clone(), observed: package.clone() })
+        }
+        None => Ok(Direction::Forward),
+    }
+}
+
+fn among_known(desired: &Desired, present: &BTreeSet<(Version, Option<usize>)>) -> Direction {
+    let target = desired.rank(&desired.target);
+    let later = |(package, rank): &(Version, Option<usize>)| match rank {
+        Some(rank) => Some(*rank) > target,
+        None => desired.target.dpkg_cmp(package).is_lt(),
+    };
+    if present.iter().any(later) { Direction::Back } else { Direction::Forward }
+}
+
+/// Package versions on the fleet other than the target's, each with the rank of the release it belongs to.
+fn versions_present(desired: &Desired, observed: &Observed) -> BTreeSet<(Version, Option<usize>)> {
+    let mut present = BTreeSet::new();
+    for (role, host) in desired.fleet.hosts() {
+        let Some(state) = observed.host(host) else { continue };
+        let target = role.package_version(&desired.target, &state.codename);
+        for package in role.packages.iter().filter_map(|name| state.packages.get(name)) {
+            if package.version == target || present.iter().any(|(seen, _)| *seen == package.version) {
+                continue;
+            }
+            let of = |release: &Version| role.package_version(release, &state.codename) == package.version;
+            present.insert((package.version.clone(), desired.ranks.iter().position(of)));
+        }
+    }
+    present
+}

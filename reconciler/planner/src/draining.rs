@@ -1,0 +1,141 @@
+//! Out of rotation: every node agrees, no session is left, or the policy says what else.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId, UnknownKind};
+
+use crate::position::{Next, Wait, node_scopes};
+use crate::survey::{HostView, RowView, Survey};
+use crate::tuning::{DRAIN_SETTLE, UNKNOWN_REFRESH, WATCH};
+
+/// What a claimed host still needs before it may be changed; none: it is drained, or has no rows of ours.
+pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
+    if host.rows.is_empty() {
+        return None;
+    }
+    if let Err(wait) = rows_are_known(survey, host) {
+        return Some(Next::Wait(wait));
+    }
+    let serving = ids(host, |row| row.admin() == Some(Admin::Ready));
+    if !serving.is_empty() {
+        return Some(Next::Leave(Action::Drain { rows: serving }));
+    }
+    let drained_at = survey.history.drained.get(host.name).copied();
+    let since = drained_at.unwrap_or(survey.now);
+    if !settled(survey, host, since) {
+        return Some(Next::Wait(draining(host, since, survey.now).until(since + DRAIN_SETTLE)));
+    }
+    sticky_next(survey, host, since).or_else(|| sessions_next(survey, host, since))
+}
+
+/// Every row of the host is seen, fresh, and points to it.
+pub(crate) fn rows_are_known(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
+    for row in &host.rows {
+        let node = &row.id.node;
+        let fact = survey.observed.nodes.get(node);
+        if !survey.node_is_fresh(node) {
+            return Err(Wait::new(Reason::FreshFacts).watching(node_scopes(host), jiff::SignedDuration::ZERO));
+        }
+        if let Some(Err(unknown)) = fact.map(|fact| &fact.value) {
+            let (node, kind, detail) = (node.clone(), unknown.kind, unknown.detail.clone());
+            let wait = Wait::new(Reason::NodeUnknown { node, kind, detail });
+            return Err(wait.watching(node_scopes(host), UNKNOWN_REFRESH));
+        }
+        row_is_the_hosts(host, row)?;
+    }
+    Ok(())
+}
+
+fn row_is_the_hosts(host: &HostView<'_>, row: &RowView<'_>) -> Result<(), Wait> {
+    let Some(seen) = row.row else {
+        return Err(Wait::new(Reason::RowMissing { row: row.id.clone() }));
+    };
+    let addresses = host.state().map(|state| &state.addresses);
+    if addresses.is_some_and(|addresses| !addresses.is_empty() && !addresses.contains(&seen.address)) {
+        let reason = Reason::RowElsewhere { row: row.id.clone(), address: seen.address.clone() };
+        return Err(Wait::new(reason));
+    }
+    Ok(())
+}
+
+/// Every node was read long enough after the drain.
+fn settled(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> bool {
+    let read_at = |row: &RowView<'_>| survey.observed.nodes.get(&row.id.node).map(|fact| fact.at);
+    host.our_rows().all(|row| read_at(row).is_some_and(|at| at >= since + DRAIN_SETTLE))
+}
+
+/// Clients bound by cookie or stick table ignore a drain: only maintenance sends them elsewhere. That is done when
+/// nobody is there any more, at the drain's deadline otherwise.
+fn sticky_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> Option<Next> {
+    let bound = |row: &RowView<'_>| row.sticky && row.admin() == Some(Admin::Drain);
+    let due = |row: &RowView<'_>| row.sessions == 0 || survey.now >= since + row.policy.timeout;
+    if !host.our_rows().any(bound) {
+        return None;
+    }
+    if host.our_rows().filter(|row| bound(row)).all(due) {
+        let rows = ids(host, bound);
+        return Some(Next::Step(Action::Maint { rows }, "clients bound to it go elsewhere"));
+    }
+    let until = host.our_rows().filter(|row| bound(row)).map(|row| since + row.policy.timeout).min();
+    let wait = draining(host, since, survey.now);
+    Some(Next::Wait(match until {
+        Some(until) => wait.until(until),
+        None => wait,
+    }))
+}
+
+/// Waits for sessions, or applies the policy of the first backend whose time is over.
+fn sessions_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> Option<Next> {
+    let busy: Vec<&RowView<'_>> = host.our_rows().filter(|row| row.sessions > 0).collect();
+    let overdue = |row: &&&RowView<'_>| survey.now >= since + row.policy.timeout;
+    let overdue_with =
+        |policy: OnTimeout| busy.iter().filter(overdue).any(|row| row.policy.on_timeout == policy);
+    if overdue_with(OnTimeout::Wait) {
+        let rows = ids(host, |row| row.admin() != Some(Admin::Ready));
+        let action = Action::Ready { rows, because: ReadyBecause::DrainTimeout };
+        return Some(Next::Step(action, "sessions did not end in time: give the host back"));
+    }
+    if overdue_with(OnTimeout::Cut) {
+        let cut = |row: &RowView<'_>| {
+            row.sessions > 0
+                && row.policy.on_timeout == OnTimeout::Cut
+                && survey.now >= since + row.policy.timeout
+        };
+        return Some(Next::Step(Action::Cut { rows: ids(host, cut) }, "sessions did not end in time"));
+    }
+    let waits = |row: &&&RowView<'_>| {
+        !(row.policy.on_timeout == OnTimeout::Proceed && survey.now >= since + row.policy.timeout)
+    };
+    let until = busy.iter().filter(waits).map(|row| since + row.policy.timeout).min()?;
+    Some(Next::Wait(draining(host, since, survey.now).until(until)))
+}
+
+/// The wait for a host's sessions, with the row that has most of them.
+fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
+    let sessions = host.our_rows().map(|row| row.sessions).sum();
+    let most = host.our_rows().max_by_key(|row| row.sessions);
+    let reason = match most {
+        Some(row) => Reason::Draining {
+            sessions,
+            row: row.id.clone(),
+            until: since + row.policy.timeout,
+            then: row.policy.on_timeout,
+        },
+        None => Reason::FreshFacts,
+    };
+    Wait::new(reason).since(since.min(now)).watching(node_scopes(host), WATCH)
+}
+
+/// The host's own rows that fit.
+pub(crate) fn ids(host: &HostView<'_>, fits: impl Fn(&RowView<'_>) -> bool) -> BTreeSet<RowId> {
+    host.our_rows().filter(|row| fits(row)).map(|row| row.id.clone()).collect()
+}
+
+/// A node that cannot be seen, if there is one.
+pub(crate) fn unknown_node(survey: &Survey<'_>, host: &HostView<'_>) -> Option<(RowId, UnknownKind, String)> {
+    host.rows.iter().find_map(|row| match survey.observed.nodes.get(&row.id.node).map(|fact| &fact.value) {
+        Some(Err(unknown)) => Some((row.id.clone(), unknown.kind, unknown.detail.clone())),
+        _ => None,
+    })
+}

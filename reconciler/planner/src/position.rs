@@ -1,0 +1,288 @@
+//! A host's position, derived from what is observed: what it needs next, or why it waits.
+//!
+//! Nothing here is remembered from pass to pass: a crash at any instant needs no recovery code.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use model::{
+    Action, ActionKind, Failure, FailureKind, HealthState, HostState, MAX_ATTEMPTS, Reason, Scope, Version,
+    backoff,
+};
+
+use crate::draining;
+use crate::returning;
+use crate::survey::{ClaimView, HostView, Survey};
+use crate::tuning::{WATCH, WATCH_CLOSELY};
+
+/// What a host needs next.
+#[derive(Clone, Debug)]
+pub(crate) enum Next {
+    /// Nothing: it runs its release, and is free of us.
+    Done,
+    /// As [`Next::Done`], with something that people should know.
+    DoneBut(Reason),
+    /// This step, which needs no budget (downloads), or has it already.
+    Step(Action, &'static str),
+    /// To be begun: needs budget and floor. The action is the claim.
+    Admit(Action),
+    /// To leave rotation: claimed already, but the floor is judged once more.
+    Leave(Action),
+    /// Time, or somebody.
+    Wait(Wait),
+}
+
+/// Why a host waits, and what to look at meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Wait {
+    pub(crate) reason: Reason,
+    pub(crate) since: Option<Timestamp>,
+    /// Plan again then, at the latest.
+    pub(crate) wake: Option<Timestamp>,
+    /// Read these when they are older than the interval.
+    pub(crate) watch: Watch,
+}
+
+/// What a waiting host wants to have read, and how often.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    pub(crate) scopes: BTreeSet<Scope>,
+    pub(crate) every: jiff::SignedDuration,
+}
+
+impl Wait {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self { reason, since: None, wake: None, watch: Watch::default() }
+    }
+
+    pub(crate) fn since(self, since: Timestamp) -> Self {
+        Self { since: Some(since), ..self }
+    }
+
+    pub(crate) fn until(self, wake: Timestamp) -> Self {
+        Self { wake: Some(wake), ..self }
+    }
+
+    pub(crate) fn watching(self, scopes: BTreeSet<Scope>, every: jiff::SignedDuration) -> Self {
+        Self { watch: Watch { scopes, every }, ..self }
+    }
+}
+
+/// What a host should be brought to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal<'a> {
+    /// This release: its role's turn has come.
+    Release(&'a Version),
+    /// A safe point: finish what was begun with what is installed, and begin nothing.
+    Settle,
+}
+
+/// Derives a host's position.
+pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, goal: Goal<'_>) -> Next {
+    if let Some(in_flight) = host.in_flight {
+        return Next::Wait(under_way(survey, in_flight));
+    }
+    let state = match seen(survey, host) {
+        Ok(state) => state,
+        Err(wait) => return Next::Wait(wait),
+    };
+    if let Some(step) = &state.job {
+        let wait = Wait::new(Reason::JobRunning { step: step.clone() });
+        return Next::Wait(wait.watching(host_scope(host), WATCH));
+    }
+    if let ClaimView::Other(claim) = host.claim {
+        let reason = Reason::ClaimedByOther { generation: claim.generation, service: claim.service.clone() };
+        return Next::Wait(Wait::new(reason).since(claim.at));
+    }
+    match goal {
+        Goal::Release(release) => toward(survey, host, state, release),
+        Goal::Settle => settle(survey, host, state),
+    }
+}
+
+fn under_way(survey: &Survey<'_>, in_flight: &model::InFlight) -> Wait {
+    let (step, action) = (in_flight.step.id.clone(), in_flight.step.action.kind());
+    let overdue_at = in_flight.since + in_flight.step.deadline;
+    if survey.now >= overdue_at {
+        let deadline = in_flight.step.deadline;
+        return Wait::new(Reason::StepOverdue { step, action, deadline }).since(in_flight.since);
+    }
+    Wait::new(Reason::InFlight { step, action }).since(in_flight.since).until(overdue_at)
+}
+
+/// The host's state, when it may be acted on.
+fn seen<'a>(survey: &Survey<'_>, host: &HostView<'a>) -> Result<&'a HostState, Wait> {
+    let fresh = survey.host_is_fresh(host.name);
+    match host.fact.map(|fact| &fact.value) {
+        Some(Ok(state)) if fresh => Ok(state),
+        Some(Err(unknown)) if fresh => {
+            let reason = Reason::HostUnknown { kind: unknown.kind, detail: unknown.detail.clone() };
+            Err(Wait::new(reason).watching(host_scope(host), crate::tuning::UNKNOWN_REFRESH))
+        }
+        _ => Err(Wait::new(Reason::FreshFacts).watching(host_scope(host), jiff::SignedDuration::ZERO)),
+    }
+}
+
+fn settle(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
+    if !host.claim.is_ours() {
+        return Next::Done;
+    }
+    let installed = host.role.packages.first().and_then(|name| state.packages.get(name));
+    let release = installed.and_then(|package| release_of(survey, host, state, &package.version));
+    match release {
+        Some(release) => toward(survey, host, state, &release),
+        None => Next::Wait(Wait::new(Reason::FreshFacts)),
+    }
+}
+
+/// The release that an installed package version belongs to; its own name, when git never knew it.
+fn release_of(
+    survey: &Survey<'_>,
+    host: &HostView<'_>,
+    state: &HostState,
+    package: &Version,
+) -> Option<Version> {
+    let is = |release: &&Version| host.role.package_version(release, &state.codename) == *package;
+    survey.desired.ranks.iter().find(is).cloned().or_else(|| Some(package.clone()))
+}
+
+fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
+    let packages = host.packages_for(release, state);
+    let installed = HostView::has_installed(state, &packages);
+    let package = host.role.package_version(release, &state.codename);
+    let running = installed && host.is_running(state, release, &package);
+    if running {
+        let refused = in_the_way(survey, host, release).filter(|_| blocks_return(survey, host, release));
+        return refused.map_or_else(|| returning::next(survey, host, state, release), Next::Wait);
+    }
+    let stopped = installed && !host.claim.is_ours() && some_service_is_stopped(host, state);
+    if stopped {
+        let answer = health_answer(state);
+        return Next::DoneBut(Reason::Unhealthy { answer });
+    }
+    if let Some(wait) = in_the_way(survey, host, release) {
+        return give_back_while_waiting(survey, host, wait);
+    }
+    if !installed && !HostView::has_staged(state, &packages) {
+        return Next::Step(Action::Download { packages }, "fetch before the drain");
+    }
+    match host.claim {
+        ClaimView::Ours { current: true, .. } => {
+            draining::next(survey, host).unwrap_or_else(|| work(survey, host, state, release))
+        }
+        ClaimView::Ours { current: false, found } => {
+            Next::Step(Action::Claim { found: found.clone() }, "renew our mark")
+        }
+        ClaimView::None | ClaimView::Other(_) => admit(survey, host),
+    }
+}
+
+/// A claim records the rows that others have taken out: so every node must have been seen.
+fn admit(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
+    match draining::rows_are_known(survey, host) {
+        Err(wait) => Next::Wait(wait),
+        Ok(()) => Next::Admit(Action::Claim { found: host.foreign_rows() }),
+    }
+}
+
+/// A unit that stands still on a host that we do not work on was stopped by somebody: it is left as found.
+fn some_service_is_stopped(host: &HostView<'_>, state: &HostState) -> bool {
+    host.role.services.iter().any(|service| state.services.get(&service.name).is_some_and(|s| !s.active))
+}
+
+/// Drained: bring the package, then the services.
+fn work(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
+    let packages = host.packages_for(release, state);
+    if !HostView::has_installed(state, &packages) {
+        let (prepare, configure) = (host.role.prepare.clone(), host.role.configure.clone());
+        return Next::Step(Action::Install { packages, prepare, configure }, "install while drained");
+    }
+    let attempts = survey.history.activated.get(host.name).filter(|a| a.version == *release);
+    if let Some(activated) = attempts.filter(|activated| activated.times >= MAX_ATTEMPTS) {
+        let failure = unwell(host, "the services never ran it");
+        let reason = Reason::Halted { version: release.clone(), failure };
+        return Next::Wait(Wait::new(reason).since(activated.at));
+    }
+    let stamp = host.role.package_version(release, &state.codename);
+    Next::Step(Action::Activate { services: host.role.services.clone(), stamp }, "run what is installed")
+}
+
+/// A failure of this release that still stands in the way.
+fn in_the_way(survey: &Survey<'_>, host: &HostView<'_>, release: &Version) -> Option<Wait> {
+    let trouble = survey.history.trouble(host.name, release)?;
+    if trouble.attempts >= MAX_ATTEMPTS {
+        let reason = Reason::Halted { version: release.clone(), failure: trouble.failure.clone() };
+        return Some(Wait::new(reason));
+    }
+    if survey.now >= trouble.until {
+        return None;
+    }
+    let until = trouble.until;
+    let reason = if trouble.action == ActionKind::Drain && trouble.failure.kind == FailureKind::TimedOut {
+        Reason::DrainTimedOut { until }
+    } else {
+        let (action, failure, times) = (trouble.action, trouble.failure.clone(), trouble.times);
+        Reason::Backoff { action, failure, times, until }
+    };
+    Some(Wait::new(reason).until(until))
+}
+
+/// A command that was refused on the way back is not repeated at once. A drain that took too long, or an install that
+/// failed before, is no reason to keep a host out that runs its release.
+fn blocks_return(survey: &Survey<'_>, host: &HostView<'_>, release: &Version) -> bool {
+    let trouble = survey.history.trouble(host.name, release);
+    trouble.is_some_and(|trouble| {
+        let on_the_way_back = matches!(
+            trouble.action,
+            ActionKind::Claim | ActionKind::Drain | ActionKind::Ready | ActionKind::Release
+        );
+        on_the_way_back && trouble.failure.kind != FailureKind::TimedOut
+    })
+}
+
+/// A claimed host that waits long and still serves is not kept claimed: others may go meanwhile.
+fn give_back_while_waiting(survey: &Survey<'_>, host: &HostView<'_>, wait: Wait) -> Next {
+    let serves = !host.rows.is_empty() && host.our_rows().all(crate::survey::RowView::in_rotation);
+    let untouched = matches!(wait.reason, Reason::DrainTimedOut { .. } | Reason::Backoff { .. });
+    if host.claim.is_ours() && serves && untouched && survey.host_is_fresh(host.name) {
+        return Next::Step(Action::Release, "give back while it waits");
+    }
+    Next::Wait(wait)
+}
+
+/// The failure of a host that was activated and is not well.
+pub(crate) fn unwell(host: &HostView<'_>, answer: &str) -> Failure {
+    Failure {
+        kind: FailureKind::ActivateFailed,
+        what: format!("{} is not healthy: {answer}", host.name),
+        detail: String::new(),
+    }
+}
+
+/// The probe's answer in words.
+pub(crate) fn health_answer(state: &HostState) -> String {
+    match &state.health {
+        HealthState::Healthy => "healthy".to_owned(),
+        HealthState::Unhealthy(answer) => answer.clone(),
+    }
+}
+
+/// When an activation that is not well yet may be tried again.
+pub(crate) fn next_activation(overdue_at: Timestamp, times: u32) -> Timestamp {
+    overdue_at + backoff(times)
+}
+
+/// The scope of a host alone.
+pub(crate) fn host_scope(host: &HostView<'_>) -> BTreeSet<Scope> {
+    BTreeSet::from([Scope::Host(host.name.clone())])
+}
+
+/// The scopes of a host's load balancer nodes.
+pub(crate) fn node_scopes(host: &HostView<'_>) -> BTreeSet<Scope> {
+    host.rows.iter().map(|row| Scope::Node(row.id.node.clone())).collect()
+}
+
+/// Watched while the health of an activation is awaited.
+pub(crate) fn watch_health(host: &HostView<'_>, wait: Wait) -> Wait {
+    wait.watching(host_scope(host), WATCH_CLOSELY)
+}

@@ -1,0 +1,142 @@
+//! Back into rotation: a host that runs its release is made ready when it is well, and then let go.
+
+use model::{
+    Action, Admin, Check, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, Version,
+    history::Activated,
+};
+
+use crate::draining::{ids, rows_are_known, unknown_node};
+use crate::position::{
+    Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
+};
+use crate::survey::{ClaimView, HostView, Survey};
+use crate::tuning::{WATCH, WATCH_CLOSELY};
+
+/// A host without a probe of its own has ten seconds to show a steady pid, and as long again to get there.
+const WITHIN_WITHOUT_PROBE: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
+/// What a host that runs its release needs next.
+pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
+    match host.claim {
+        ClaimView::None | ClaimView::Other(_) => at_rest(host, state),
+        ClaimView::Ours { .. } if state.health != HealthState::Healthy => {
+            not_well(survey, host, state, release)
+        }
+        ClaimView::Ours { current: false, found } => {
+            Next::Step(Action::Claim { found: found.clone() }, "renew our mark")
+        }
+        ClaimView::Ours { current: true, .. } => back(survey, host),
+    }
+}
+
+/// Nobody of us is here: what is wrong is told, and left alone.
+fn at_rest(host: &HostView<'_>, state: &HostState) -> Next {
+    if state.health != HealthState::Healthy {
+        return Next::DoneBut(Reason::Unhealthy { answer: health_answer(state) });
+    }
+    let foreign = host.foreign_rows();
+    if foreign.is_empty() { Next::Done } else { Next::DoneBut(Reason::ForeignDrain { rows: foreign }) }
+}
+
+fn not_well(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
+    let answer = health_answer(state);
+    let activated = survey.history.activated.get(host.name).filter(|a| a.version == *release);
+    let Some(activated) = activated else {
+        let wait = Wait::new(Reason::Unhealthy { answer });
+        return Next::Wait(wait.watching(host_scope(host), WATCH));
+    };
+    let overdue_at = activated.at + within(host);
+    if survey.now < overdue_at {
+        let wait = Wait::new(Reason::HealthPending { answer, until: overdue_at }).since(activated.at);
+        return Next::Wait(watch_health(host, wait.until(overdue_at)));
+    }
+    overdue(survey, host, state, release, activated)
+}
+
+/// How long an activation may take to become well.
+fn within(host: &HostView<'_>) -> jiff::SignedDuration {
+    host.role.health.as_ref().map_or(WITHIN_WITHOUT_PROBE, |health| health.within)
+}
+
+fn overdue(
+    survey: &Survey<'_>,
+    host: &HostView<'_>,
+    state: &HostState,
+    release: &Version,
+    activated: &Activated,
+) -> Next {
+    let failure = unwell(host, &health_answer(state));
+    if activated.times >= MAX_ATTEMPTS {
+        let wait = Wait::new(Reason::Halted { version: release.clone(), failure }).since(activated.at);
+        return Next::Wait(wait.watching(host_scope(host), WATCH * 4));
+    }
+    let until = next_activation(activated.at + within(host), activated.times);
+    if survey.now < until {
+        let reason =
+            Reason::Backoff { action: model::ActionKind::Activate, failure, times: activated.times, until };
+        return Next::Wait(watch_health(host, Wait::new(reason).since(activated.at).until(until)));
+    }
+    if let ClaimView::Ours { current: false, found } = host.claim {
+        return Next::Step(Action::Claim { found: found.clone() }, "renew our mark");
+    }
+    let stamp = host.role.package_version(release, &state.codename);
+    let services = host.role.services.clone();
+    Next::Step(Action::Activate { services, stamp }, "not healthy in time: once more")
+}
+
+/// Whether a host that was activated with this release is not well past its time: a failure of the release.
+pub(crate) fn has_failed(
+    survey: &Survey<'_>,
+    host: &HostView<'_>,
+    release: &Version,
+) -> Option<model::Failure> {
+    let state = host.state()?;
+    let activated = survey.history.activated.get(host.name).filter(|a| a.version == *release)?;
+    let overdue = survey.now >= activated.at + within(host);
+    let unwell_now = state.health != HealthState::Healthy;
+    (host.claim.is_ours() && overdue && unwell_now).then(|| unwell(host, &health_answer(state)))
+}
+
+/// The rows, node by node: out of maintenance, checked, ready, seen UP; then the mark goes.
+fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
+    if host.rows.is_empty() {
+        return Next::Step(Action::Release, "done here");
+    }
+    let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint));
+    if !in_maint.is_empty() {
+        return Next::Step(
+            Action::Drain { rows: in_maint },
+            "out of maintenance, so that it is checked again",
+        );
+    }
+    let checked = |check: Check| matches!(check, Check::Passed | Check::None);
+    let drained = ids(host, |row| row.admin() == Some(Admin::Drain));
+    let passed =
+        ids(host, |row| row.admin() == Some(Admin::Drain) && row.row.is_some_and(|row| checked(row.check)));
+    let fresh = rows_are_known(survey, host);
+    if !passed.is_empty() && (passed.len() == drained.len() || fresh.is_err()) && nodes_fresh(survey, host) {
+        let action = Action::Ready { rows: passed, because: ReadyBecause::Healthy };
+        return Next::Step(action, "runs its release and is healthy");
+    }
+    if let Err(wait) = fresh {
+        return Next::Wait(wait);
+    }
+    match host.our_rows().find(|row| row.row.is_some_and(|row| !is_up(row))) {
+        Some(row) => {
+            let status = row.row.map_or_else(String::new, |row| row.status.clone());
+            let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id.clone(), status });
+            Next::Wait(wait.watching(node_scopes(host), WATCH_CLOSELY))
+        }
+        None => Next::Step(Action::Release, "back in rotation"),
+    }
+}
+
+/// Weight is somebody else's business; the claim goes when HAProxy itself would send traffic.
+fn is_up(row: &model::Row) -> bool {
+    row.admin == Admin::Ready && (row.status == "UP" || row.status == "no check")
+}
+
+/// Every node was read after the last action, or is known to be unreadable.
+fn nodes_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
+    host.rows.iter().all(|row| survey.node_is_fresh(&row.id.node)) || unknown_node(survey, host).is_some()
+}

@@ -1,0 +1,171 @@
+//! What each action does to the world, once its command has arrived.
+
+use std::collections::BTreeSet;
+
+use model::{Action, Admin, Claim, Failure, FailureKind, HostName, Outcome, RowId, Step};
+
+use crate::balancer::{RowKey, TakenBy};
+use crate::host::failure;
+use crate::invariants::Promise;
+use crate::state::State;
+
+impl State {
+    /// The guard on the host. Also S6: what the guard lets pass has to be of the newest generation there.
+    pub(crate) fn guard(&mut self, step: &Step, service: &str) -> Result<(), Failure> {
+        let Some(host) = self.hosts.get(&step.host) else {
+            return Err(failure(FailureKind::Unreachable, format!("{}: no such host", step.host)));
+        };
+        if let Some(refusal) = host.refuses(&step.host, step, service) {
+            self.note(&step.host, || format!("refused {} of {service}: {refusal}", step.action.kind()));
+            return Err(refusal);
+        }
+        let newest = host.fences.get(service).copied().unwrap_or_default();
+        if newest > step.generation {
+            self.violated(Promise::S6, format!("{} of generation {} acts after {newest}", step.id, step.generation));
+        }
+        self.changes += 1;
+        Ok(())
+    }
+
+    /// A download's files are complete.
+    pub(crate) fn downloaded(&mut self, step: &Step) -> Result<Outcome, Failure> {
+        let Action::Download { packages } = &step.action else { return Ok(Outcome::AlreadyDone) };
+        if let Some(locked) = self.apt_lock(&step.host) {
+            return Err(locked);
+        }
+        self.obtainable(&step.host, packages)?;
+        let Some(host) = self.hosts.get_mut(&step.host) else { return Ok(Outcome::AlreadyDone) };
+        if host.has_staged(packages) {
+            return Ok(Outcome::AlreadyDone);
+        }
+        for (package, version) in packages {
+            host.staged.entry(package.clone()).or_default().insert(version.clone());
+        }
+        self.note(&step.host, || "downloaded packages".to_owned());
+        Ok(Outcome::Changed("downloaded".to_owned()))
+    }
+
+    /// Our mark, or a newer one in its place.
+    pub(crate) fn claimed(&mut self, step: &Step, service: &str) -> Outcome {
+        let Action::Claim { found } = &step.action else { return Outcome::AlreadyDone };
+        let claim = Claim {
+            generation: step.generation,
+            service: service.to_owned(),
+            environment: step.environment.clone(),
+            commit: step.commit.clone(),
+            found: found.clone(),
+            at: self.clock.at(self.now_ms),
+        };
+        let Some(host) = self.hosts.get_mut(&step.host) else { return Outcome::AlreadyDone };
+        let same = host.claim.as_ref().is_some_and(|old| Claim { at: claim.at, ..old.clone() } == claim);
+        if same {
+            return Outcome::AlreadyDone;
+        }
+        host.claim = Some(claim);
+        host.fences.insert(service.to_owned(), step.generation);
+        self.forget_unseen_drains(&step.host, found);
+        self.note(&step.host, || format!("claimed by {service}, generation {}", step.generation));
+        Outcome::Changed("claimed".to_owned())
+    }
+
+    /// A person who drained after the last look was not seen: from here on the one drain bit is ours.
+    fn forget_unseen_drains(&mut self, name: &HostName, found: &BTreeSet<RowId>) {
+        let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
+        for (node, key) in self.rows_of(name) {
+            let row_id = RowId { node: node.clone(), backend: key.0.clone(), server: key.1.clone() };
+            let Some(row) = self.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key)) else { continue };
+            if matches!(row.taken_by, TakenBy::Person(at_ms) if at_ms >= noticed_ms) && !found.contains(&row_id) {
+                row.taken_by = TakenBy::Us;
+            }
+        }
+    }
+
+    /// Our mark goes.
+    pub(crate) fn released(&mut self, step: &Step) -> Outcome {
+        let Some(host) = self.hosts.get_mut(&step.host) else { return Outcome::AlreadyDone };
+        if host.claim.take().is_none() {
+            return Outcome::AlreadyDone;
+        }
+        self.note(&step.host, || "released".to_owned());
+        Outcome::Changed("released".to_owned())
+    }
+
+    /// The rows of one node change. Tells whether anything did.
+    pub(crate) fn rows_change(&mut self, step: &Step, node: &HostName) -> Result<bool, Failure> {
+        let all = step.action.rows().into_iter().flatten();
+        let rows: BTreeSet<RowId> = all.filter(|row| row.node == *node).cloned().collect();
+        let before = self.rotation(node, &rows);
+        let mut any = false;
+        for row in &rows {
+            any |= self.row_changes(step, row)?;
+        }
+        self.floor_kept(step, before);
+        Ok(any)
+    }
+
+    fn row_changes(&mut self, step: &Step, id: &RowId) -> Result<bool, Failure> {
+        let key = (id.backend.clone(), id.server.clone());
+        let known = self.nodes.get(&id.node).is_some_and(|node| node.rows.contains_key(&key));
+        if !known {
+            return Err(failure(FailureKind::LoadBalancerRefused, format!("{id}: No such server.")));
+        }
+        match &step.action {
+            Action::Drain { .. } => Ok(self.taken_out(step, id, &key, Admin::Drain)),
+            Action::Maint { .. } => Ok(self.taken_out(step, id, &key, Admin::Maint)),
+            Action::Ready { .. } => Ok(self.made_ready(step, id, &key)),
+            Action::Cut { .. } => Ok(self.cut(id, &key)),
+            _ => Ok(false),
+        }
+    }
+
+    fn taken_out(&mut self, step: &Step, id: &RowId, key: &RowKey, admin: Admin) -> bool {
+        let Some(row) = self.nodes.get(&id.node).and_then(|node| node.rows.get(key)) else { return false };
+        if row.admin == admin {
+            return false;
+        }
+        if matches!(row.taken_by, TakenBy::Person(_)) {
+            self.violated(Promise::S12, format!("{}: {id} was taken out by a person, and is changed", step.id));
+        }
+        self.set_admin(&id.node, key, admin, TakenBy::Us);
+        true
+    }
+
+    fn made_ready(&mut self, step: &Step, id: &RowId, key: &RowKey) -> bool {
+        let Some(row) = self.nodes.get(&id.node).and_then(|node| node.rows.get(key)) else { return false };
+        if row.admin == Admin::Ready {
+            return false;
+        }
+        if matches!(row.taken_by, TakenBy::Person(_)) {
+            self.violated(Promise::S12, format!("{}: {id} was taken out by a person, and is made ready", step.id));
+        }
+        self.set_admin(&id.node, key, Admin::Ready, TakenBy::Nobody);
+        true
+    }
+
+    fn cut(&mut self, id: &RowId, key: &RowKey) -> bool {
+        let now_ms = self.now_ms;
+        let Some(node) = self.nodes.get_mut(&id.node) else { return false };
+        let old = node.old_ends_ms.remove(key).unwrap_or_default();
+        let in_old = old.into_iter().filter(|end| *end > now_ms).count();
+        let cut = node.rows.get_mut(key).map_or(0, |row| row.cut(now_ms));
+        self.note(&id.node, || format!("{}/{}: {cut} sessions cut", key.0, key.1));
+        cut > 0 || in_old > 0
+    }
+
+    /// A row's administrative state changes, by whomever.
+    pub(crate) fn set_admin(&mut self, node: &HostName, key: &RowKey, admin: Admin, by: TakenBy) {
+        let now_ms = self.now_ms;
+        let Some(row) = self.nodes.get_mut(node).and_then(|node| node.rows.get_mut(key)) else { return };
+        let (served, left_maint) = (row.takes_traffic(), row.admin == Admin::Maint && admin != Admin::Maint);
+        row.set_admin(admin, by);
+        if served && matches!(by, TakenBy::Person(_)) {
+            row.lost_ms = Some(now_ms);
+        }
+        let status = row.status(now_ms);
+        self.settle(node, key);
+        if left_maint {
+            self.check_later(node, key, 1);
+        }
+        self.note(node, || format!("{}/{} is {status}", key.0, key.1));
+    }
+}

@@ -1,0 +1,241 @@
+//! What can go wrong, and what other people do: callable at any time, with effect at once.
+
+use model::{Admin, BackendId, HostName, RowId, StepId, Version};
+
+use crate::balancer::TakenBy;
+use crate::host::{Keys, Link, Phase};
+use crate::state::{Due, State};
+use crate::world::SimWorld;
+
+/// Faults. Names of hosts and nodes that do not exist are ignored.
+impl SimWorld {
+    /// A host or load balancer node loses power. Jobs die, dpkg is interrupted, sessions break.
+    pub fn goes_down(&self, name: &HostName) {
+        self.state().goes_down(name);
+    }
+
+    /// A host or node gets power again; a host takes its time to boot.
+    pub fn comes_up(&self, name: &HostName) {
+        self.state().comes_up(name);
+    }
+
+    /// Power off and on again.
+    pub fn reboots(&self, name: &HostName) {
+        let mut state = self.state();
+        state.goes_down(name);
+        state.comes_up(name);
+    }
+
+    /// A host or node stands still: it accepts connections and answers nothing.
+    pub fn hangs(&self, name: &HostName) {
+        self.state().link_becomes(name, Link::Hung);
+    }
+
+    /// A host or node that stood still moves again.
+    pub fn wakes(&self, name: &HostName) {
+        self.state().wakes(name);
+    }
+
+    /// ssh does not get to a host or node that works and serves.
+    pub fn cut_off(&self, name: &HostName) {
+        self.state().link_becomes(name, Link::CutOff);
+    }
+
+    /// ssh gets there again.
+    pub fn reconnected(&self, name: &HostName) {
+        self.state().link_becomes(name, Link::Up);
+    }
+
+    /// A host or node refuses our key, or takes it again.
+    pub fn refuses_key(&self, name: &HostName, refuses: bool) {
+        self.state().keys_become(name, if refuses { Keys::Refused } else { Keys::Good });
+    }
+
+    /// A host or node shows another host key, or the one that we know.
+    pub fn changes_host_key(&self, name: &HostName, changed: bool) {
+        self.state().keys_become(name, if changed { Keys::HostKeyChanged } else { Keys::Good });
+    }
+
+    /// Another process takes apt's lock, or lets go of it.
+    pub fn apt_lock(&self, host: &HostName, held: bool) {
+        if let Some(host) = self.state().hosts.get_mut(host) {
+            host.apt_locked = held;
+        }
+    }
+
+    /// A host's disk is full, or has room again.
+    pub fn disk_full(&self, host: &HostName, full: bool) {
+        if let Some(host) = self.state().hosts.get_mut(host) {
+            host.disk_full = full;
+        }
+    }
+
+    /// Somebody kills dpkg half-way through an upgrade of their own to `version`.
+    pub fn interrupts_dpkg(&self, host: &HostName, version: &Version) {
+        let mut state = self.state();
+        state.files_change(host, version, Phase::Unpacked);
+        if let Some(host) = state.hosts.get_mut(host) {
+            host.interrupted = true;
+        }
+    }
+
+    /// Somebody installs a version by hand; services are not restarted.
+    pub fn installs_by_hand(&self, host: &HostName, version: &Version) {
+        self.state().files_change(host, version, Phase::Installed);
+    }
+
+    /// From now on, one session of the host does not end by itself when it is drained.
+    pub fn session_never_ends(&self, host: &HostName) {
+        let mut state = self.state();
+        if let Some(host) = state.hosts.get_mut(host) {
+            host.never_ends = true;
+        }
+        let first = state.rows_of(host).into_iter().next();
+        let Some((node, key)) = first else { return };
+        let row = state.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key));
+        if let Some(row) = row.filter(|row| !row.takes_traffic()) {
+            row.add_endless_session();
+        }
+    }
+
+    /// Sessions that would never end do so now, and there are no more of them.
+    pub fn sessions_end(&self, host: &HostName) {
+        let mut state = self.state();
+        if let Some(host) = state.hosts.get_mut(host) {
+            host.never_ends = false;
+        }
+        for (node, key) in state.rows_of(host) {
+            if let Some(row) = state.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key)) {
+                row.end_endless_sessions();
+            }
+        }
+    }
+
+    /// HAProxy is reloaded: drains and weights are forgotten, sessions go on in the old worker.
+    pub fn reloads(&self, node: &HostName) {
+        self.state().new_worker(node, true);
+    }
+
+    /// A backend binds clients to servers by cookie from now on.
+    pub fn make_sticky(&self, backend: &BackendId) {
+        for node in self.state().nodes.values_mut().filter(|node| node.load_balancer == backend.load_balancer) {
+            node.sticky.insert(backend.backend.clone());
+        }
+    }
+
+    /// A person sets a row's administrative state.
+    ///
+    /// While a claim of ours lies on the host, and it does not name the row as found, nobody can tell whose the one
+    /// drain bit is: it then counts as ours.
+    pub fn person_sets(&self, row: &RowId, admin: Admin) {
+        let mut state = self.state();
+        let key = (row.backend.clone(), row.server.clone());
+        let Some(server) = state.nodes.get(&row.node).and_then(|node| node.rows.get(&key)) else { return };
+        let claim = state.hosts.get(&server.host).and_then(|host| host.claim.as_ref());
+        let ours = claim.is_some_and(|claim| !claim.found.contains(row));
+        let by = match admin {
+            Admin::Ready => TakenBy::Nobody,
+            Admin::Drain | Admin::Maint if ours => TakenBy::Us,
+            Admin::Drain | Admin::Maint => TakenBy::Person(state.now_ms),
+        };
+        state.set_admin(&row.node, &key, admin, by);
+    }
+
+    /// A person looked at a job in doubt, and cleared it away.
+    pub fn person_settles(&self, host: &HostName, job: &StepId) {
+        if let Some(host) = self.state().hosts.get_mut(host) {
+            host.jobs.remove(job);
+        }
+    }
+}
+
+impl State {
+    fn goes_down(&mut self, name: &HostName) {
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.lose_power();
+            self.sessions_break(name);
+            self.app_may_change(name);
+        }
+        if self.nodes.contains_key(name) {
+            self.new_worker(name, false);
+            self.link_becomes(name, Link::Down);
+        }
+        self.note(name, || "is down".to_owned());
+    }
+
+    fn comes_up(&mut self, name: &HostName) {
+        let (now_ms, boot) = (self.now_ms, self.pace.boot);
+        if let Some(host) = self.hosts.get_mut(name).filter(|host| host.machine.link == Link::Down) {
+            host.boot += 1;
+            let due = Due::Booted { host: name.clone(), boot: host.boot };
+            let at_ms = now_ms + host.machine.chance.ms(boot);
+            self.queue.push(at_ms, due);
+        }
+        if self.nodes.get(name).is_some_and(|node| node.machine.link == Link::Down) {
+            self.link_becomes(name, Link::Up);
+            self.new_worker(name, false);
+        }
+    }
+
+    fn wakes(&mut self, name: &HostName) {
+        if self.machine(name).is_none_or(|machine| machine.link != Link::Hung) {
+            return;
+        }
+        self.link_becomes(name, Link::Up);
+        self.thaw_jobs(name);
+        self.check_all(name);
+    }
+
+    fn link_becomes(&mut self, name: &HostName, link: Link) {
+        let Some(machine) = self.machine_mut(name) else { return };
+        machine.link = link;
+        self.note(name, || format!("is {link:?}"));
+        self.app_may_change(name);
+    }
+
+    fn keys_become(&mut self, name: &HostName, keys: Keys) {
+        let Some(machine) = self.machine_mut(name) else { return };
+        machine.keys = keys;
+        self.note(name, || format!("shows keys: {keys:?}"));
+    }
+
+    fn files_change(&mut self, name: &HostName, version: &Version, phase: Phase) {
+        let now_ms = self.now_ms;
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        host.unpacked_ms = now_ms;
+        host.installed_by_us = None;
+        for package in host.packages.values_mut() {
+            *package = crate::host::Package { version: version.clone(), phase };
+        }
+        self.note(name, || format!("somebody left {version} {phase:?}"));
+    }
+
+    /// HAProxy begins anew; sessions live on in the old worker, if that is left.
+    fn new_worker(&mut self, name: &HostName, old_stays: bool) {
+        let now_ms = self.now_ms;
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        node.worker += 1;
+        if !old_stays {
+            node.old_ends_ms.clear();
+        }
+        for (key, row) in &mut node.rows {
+            let Some(host) = self.hosts.get_mut(&row.host) else { continue };
+            let ends_ms = row.restart(now_ms, &mut host.machine.chance, &self.pace);
+            if old_stays {
+                node.old_ends_ms.entry(key.clone()).or_default().extend(ends_ms);
+            }
+        }
+        let worker = node.worker;
+        self.note(name, || format!("HAProxy worker {worker} begins"));
+        self.check_all(name);
+    }
+
+    /// Every row of a node that is checked at all gets a check soon.
+    fn check_all(&mut self, node: &HostName) {
+        let Some(state) = self.nodes.get(node) else { return };
+        let checked = state.rows.iter().filter(|(_, row)| row.admin != Admin::Maint);
+        for key in checked.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.check_later(node, &key, 1);
+        }
+    }
+}

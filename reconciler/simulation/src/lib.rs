@@ -1,0 +1,31 @@
+//! A world that is not real, behind the same seams as the live one: for the demo without root, and for the proof.
+//!
+//! Written from what hosts, HAProxy, apt and systemd were seen to do, independently of `planner::simulate`, so that
+//! the proof does not inherit the planner's mistakes. Everything follows from one seed; each host, load balancer node
+//! and repository has a stream of luck of its own. Time is tokio's: on a paused clock nothing really waits.
+//!
+//! The world moves lazily: whoever touches it first lets everything happen that was due until then, in order of time.
+
+mod act;
+mod balancer;
+mod builder;
+mod chance;
+mod clock;
+mod faults;
+mod host;
+mod invariants;
+mod job;
+mod journal;
+mod look;
+mod pace;
+mod source;
+mod state;
+mod world;
+
+pub use builder::Settings;
+pub use invariants::{Promise, Violation};
+pub use journal::MemoryJournal;
+pub use pace::{Pace, Span};
+pub use source::SimSource;
+pub use state::{Release, TraceLine};
+pub use world::SimWorld;

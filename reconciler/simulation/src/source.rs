@@ -1,0 +1,242 @@
+//! A git repository that exists only in memory: commits, reverts, nonsense, force-pushes, a remote that goes away.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engine::Source;
+
+use model::{Commit, CommitId, Desired, EnvironmentName, Reading, Reason, Revision, Version};
+use tokio::sync::watch;
+
+use crate::builder::Settings;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::pace::Span;
+
+/// A scripted desired-state repository with its remote. Clones are handles on the same one; like a mirror on disk,
+/// it remembers over restarts of a service what was accepted.
+///
+/// Commits are timed from the moment the source was made.
+#[derive(Clone, Debug)]
+pub struct SimSource {
+    repository: Arc<Mutex<Repository>>,
+    news: watch::Sender<u64>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Repository {
+    chance: Chance,
+    git: Span,
+    commits: BTreeMap<CommitId, Entry>,
+    head: Option<CommitId>,
+    /// The head that was last accepted, valid or not: what comes next has to descend from it.
+    accepted: Option<CommitId>,
+    gone: Option<String>,
+    /// How much of the news has been read.
+    read: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    parent: Option<CommitId>,
+    commit: Commit,
+    /// The environments, or every error.
+    content: Result<BTreeMap<EnvironmentName, Desired>, Vec<String>>,
+}
+
+impl SimSource {
+    /// An empty repository.
+    pub fn new(seed: u64) -> Self {
+        let settings = Settings::seeded(seed);
+        let repository = Repository {
+            chance: Chance::stream(seed, "desired-state repository"),
+            git: settings.pace.git,
+            commits: BTreeMap::new(),
+            head: None,
+            accepted: None,
+            gone: None,
+            read: 0,
+        };
+        let clock = Clock::starting(settings.epoch);
+        Self { repository: Arc::new(Mutex::new(repository)), news: watch::Sender::new(0), clock }
+    }
+
+    /// Commits these environments, whole. Their `commit` and `ranks` are filled in here.
+    pub fn commit(&self, subject: &str, environments: impl IntoIterator<Item = Desired>) -> CommitId {
+        let environments = environments.into_iter().map(|desired| (desired.environment.clone(), desired)).collect();
+        self.push(subject, |repository| (repository.head.clone(), Ok(environments)))
+    }
+
+    /// Commits a change of one environment's target on top of the newest valid commit. None: there is no such one.
+    pub fn bump(&self, environment: &EnvironmentName, version: &Version) -> Option<CommitId> {
+        let mut environments = self.repository().newest_valid()?;
+        environments.get_mut(environment)?.target = version.clone();
+        Some(self.commit(&format!("{environment}: {version}"), environments.into_values()))
+    }
+
+    /// Commits what was there before the newest commit. None: there is no commit before it.
+    pub fn revert(&self) -> Option<CommitId> {
+        let (subject, content) = {
+            let repository = self.repository();
+            let head = repository.commits.get(repository.head.as_ref()?)?;
+            let before = repository.commits.get(head.parent.as_ref()?)?;
+            (format!("Revert \"{}\"", head.commit.subject), before.content.clone())
+        };
+        Some(self.push(&subject, |repository| (repository.head.clone(), content)))
+    }
+
+    /// Commits a file that is not valid.
+    pub fn commit_invalid(&self, subject: &str, errors: &[&str]) -> CommitId {
+        let errors = errors.iter().map(|error| (*error).to_owned()).collect();
+        self.push(subject, |repository| (repository.head.clone(), Err(errors)))
+    }
+
+    /// Somebody force-pushes: the branch now ends in a new first commit, which holds these environments.
+    pub fn rewrite(&self, subject: &str, environments: impl IntoIterator<Item = Desired>) -> CommitId {
+        let environments = environments.into_iter().map(|desired| (desired.environment.clone(), desired)).collect();
+        self.push(subject, |_| (None, Ok(environments)))
+    }
+
+    /// Somebody force-pushes a commit that was the head before.
+    pub fn push_back(&self, commit: &CommitId) {
+        self.repository().head = Some(commit.clone());
+        self.tell();
+    }
+
+    /// The remote goes away, with git's words, or comes back.
+    pub fn remote_gone(&self, error: Option<&str>) {
+        self.repository().gone = error.map(ToOwned::to_owned);
+        self.tell();
+    }
+
+    fn push(&self, subject: &str, make: impl FnOnce(&Repository) -> (Option<CommitId>, Content)) -> CommitId {
+        let id = {
+            let mut repository = self.repository();
+            let (parent, content) = make(&repository);
+            let id = CommitId::new(repository.chance.hex40());
+            let commit = Commit {
+                id: id.clone(),
+                author: "Robin Example".to_owned(),
+                subject: subject.to_owned(),
+                at: self.clock.now(),
+            };
+            repository.commits.insert(id.clone(), Entry { parent, commit, content });
+            repository.head = Some(id.clone());
+            id
+        };
+        self.tell();
+        id
+    }
+
+    fn tell(&self) {
+        self.news.send_modify(|news| *news += 1);
+    }
+
+    fn repository(&self) -> MutexGuard<'_, Repository> {
+        self.repository.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Content = Result<BTreeMap<EnvironmentName, Desired>, Vec<String>>;
+
+impl Repository {
+    /// A commit and all before it, newest first.
+    fn history<'a>(&'a self, from: Option<&'a CommitId>) -> impl Iterator<Item = &'a Entry> {
+        let entry = |id: &CommitId| self.commits.get(id);
+        std::iter::successors(from.and_then(entry), move |at| at.parent.as_ref().and_then(entry))
+    }
+
+    fn newest_valid(&self) -> Option<BTreeMap<EnvironmentName, Desired>> {
+        self.history(self.head.as_ref()).find_map(|entry| entry.content.clone().ok())
+    }
+
+    fn descends(&self, head: &CommitId, from: &CommitId) -> bool {
+        self.history(Some(head)).any(|entry| entry.commit.id == *from)
+    }
+
+    fn reading(&mut self) -> Reading {
+        let obstacle = self.obstacle();
+        if obstacle.is_none() {
+            self.accepted.clone_from(&self.head);
+        }
+        let (obstacle, errors) = match (obstacle, self.accepted.as_ref().and_then(|id| self.commits.get(id))) {
+            (None, Some(Entry { commit, content: Err(errors), .. })) => (Some(invalid(commit, errors)), errors.clone()),
+            (obstacle, _) => (obstacle, Vec::new()),
+        };
+        Reading { revision: self.revision(), obstacle, errors }
+    }
+
+    fn obstacle(&self) -> Option<Reason> {
+        if let Some(error) = &self.gone {
+            return Some(Reason::SourceUnavailable { error: error.clone() });
+        }
+        let (accepted, head) = (self.accepted.as_ref()?, self.head.as_ref()?);
+        let rewritten = Reason::HistoryRewritten { accepted: accepted.clone(), found: head.clone() };
+        (!self.descends(head, accepted)).then_some(rewritten)
+    }
+
+    /// The newest valid commit of the accepted history, with every version's rank in it.
+    fn revision(&self) -> Option<Revision> {
+        let valid = |entry: &'_ Entry| entry.content.is_ok();
+        let newest = self.history(self.accepted.as_ref()).find(|entry| valid(entry))?;
+        let mut environments = newest.content.clone().ok()?;
+        for (name, desired) in &mut environments {
+            desired.commit = newest.commit.clone();
+            desired.ranks = self.ranks(name);
+        }
+        Some(Revision { commit: newest.commit.clone(), environments })
+    }
+
+    fn ranks(&self, environment: &EnvironmentName) -> Vec<Version> {
+        let contents = self.history(self.accepted.as_ref()).filter_map(|entry| entry.content.as_ref().ok());
+        let mut targets: Vec<&Version> = contents.filter_map(|all| all.get(environment)).map(|d| &d.target).collect();
+        targets.reverse();
+        let mut ranks: Vec<Version> = Vec::new();
+        for target in targets {
+            if !ranks.contains(target) {
+                ranks.push(target.clone());
+            }
+        }
+        ranks
+    }
+}
+
+fn invalid(commit: &Commit, errors: &[String]) -> Reason {
+    let error = errors.first().cloned().unwrap_or_default();
+    Reason::RevisionInvalid { commit: commit.id.clone(), error, errors: errors.len() }
+}
+
+impl Source for SimSource {
+    async fn read(&self) -> Reading {
+        let (news, wait_ms) = {
+            let mut repository = self.repository();
+            let git = repository.git;
+            (*self.news.borrow(), repository.chance.ms(git))
+        };
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        let mut repository = self.repository();
+        repository.read = repository.read.max(news);
+        repository.reading()
+    }
+
+    async fn changed(&self) {
+        let read = self.repository().read;
+        // The sender lives in `self`: waiting cannot fail.
+        let _ = self.news.subscribe().wait_for(|news| *news > read).await;
+    }
+
+    async fn accept_history(&self, commit: &CommitId) -> Result<(), String> {
+        let known = {
+            let mut repository = self.repository();
+            let known = repository.commits.contains_key(commit);
+            if known {
+                repository.accepted = Some(commit.clone());
+            }
+            known
+        };
+        self.tell();
+        if known { Ok(()) } else { Err(format!("commit {commit} is not known")) }
+    }
+}

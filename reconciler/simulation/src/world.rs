@@ -1,0 +1,343 @@
+//! The handle of a simulated world, and the seam towards the service.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engine::World;
+use jiff::Timestamp;
+use model::{
+    Action, Admin, Failure, FailureKind, Fact, Fleet, HealthState, HostName, Observed, Outcome, Scope,
+    Step, StepId, Version,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::balancer::TakenBy;
+use crate::builder::Settings;
+use crate::clock::Clock;
+use crate::host::{Link, failure};
+use crate::invariants::Violation;
+use crate::job::End;
+use crate::look::unknown;
+use crate::pace::Span;
+use crate::state::{Release, State, TraceLine};
+
+/// How often whoever waits for a job looks whether the host is still there.
+const KEEPALIVE_MS: u64 = 1_000;
+
+/// A simulated world. Clones are handles on the same one; it goes on when a service goes away.
+///
+/// Seen through one handle, the world is that of one service, by name: claims of other services are foreign to it.
+#[derive(Clone, Debug)]
+pub struct SimWorld {
+    state: Arc<Mutex<State>>,
+    clock: Clock,
+    service: Arc<str>,
+}
+
+/// What became of a job that is waited for.
+enum Watched {
+    Ended(Result<Outcome, Failure>),
+    Running { look_ms: u64 },
+    /// The connection is gone; it is noticed after this long.
+    Gone { after_ms: u64, failure: Failure },
+}
+
+impl SimWorld {
+    /// A world of this fleet in which every host runs `version`, with realistic times. Begins now.
+    pub fn fleet(fleet: &Fleet, version: &Version, seed: u64) -> Self {
+        Self::with(fleet, version, Settings::seeded(seed))
+    }
+
+    /// A world with settings of one's own. Begins now, by tokio's clock.
+    pub fn with(fleet: &Fleet, version: &Version, settings: Settings) -> Self {
+        let state = State::new(fleet, version, settings);
+        let clock = state.clock;
+        Self { state: Arc::new(Mutex::new(state)), clock, service: Arc::from("reconcile") }
+    }
+
+    /// The same world as another service sees it.
+    #[must_use]
+    pub fn as_service(&self, name: &str) -> Self {
+        Self { service: Arc::from(name), ..self.clone() }
+    }
+
+    /// Broken promises so far.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.state().violations.clone()
+    }
+
+    /// What happened from line `from` on. Empty when the world was told to keep no trace.
+    pub fn trace(&self, from: usize) -> Vec<TraceLine> {
+        self.state().trace.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// Commands of ours that were let through so far, whatever they did.
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// Sessions that broke because their server went away; those that a policy cut are not counted.
+    pub fn lost_sessions(&self) -> u64 {
+        self.state().lost_sessions
+    }
+
+    /// The version that a host's services run; none: some do not run, or different ones.
+    pub fn running(&self, host: &HostName) -> Option<Version> {
+        let state = self.state();
+        let host = state.hosts.get(host)?;
+        let mut versions = host.services.values().map(|process| process.live().map(|live| &live.version));
+        let first = versions.next()??;
+        versions.all(|version| version == Some(first)).then(|| first.clone())
+    }
+
+    /// Everything that keeps this world from being settled on a release, in words. Empty: every host runs it and is
+    /// well, and nothing of ours is left behind.
+    pub fn unsettled(&self, version: &Version) -> Vec<String> {
+        let state = self.state();
+        let mut left = Vec::new();
+        for (name, host) in &state.hosts {
+            let wanted = host.role.package_version(version, "bookworm");
+            let current = host.whole() && host.installed() == Some(&wanted) && host.runs(&wanted);
+            left.extend((!current).then(|| format!("{name} does not run {wanted}")));
+            let sick = state.health(host) != HealthState::Healthy || !host.machine.runs();
+            left.extend(sick.then(|| format!("{name} is not well")));
+            left.extend(host.claim.as_ref().map(|_| format!("{name} is claimed")));
+        }
+        for (name, node) in &state.nodes {
+            let ours = node.rows.iter().filter(|(_, row)| row.taken_by == TakenBy::Us && row.admin != Admin::Ready);
+            left.extend(ours.map(|(key, _)| format!("{}/{} on {name} is taken out by us", key.0, key.1)));
+        }
+        left
+    }
+
+    /// How many servers of a backend take traffic on a node.
+    pub fn in_rotation(&self, node: &HostName, backend: &model::BackendName) -> usize {
+        let state = self.state();
+        let rows = state.nodes.get(node).filter(|node| node.passes_traffic()).map(|node| &node.rows);
+        let serving = |rows: &std::collections::BTreeMap<_, crate::balancer::Server>| {
+            rows.iter().filter(|(key, row): &(&crate::balancer::RowKey, _)| key.0 == *backend && row.takes_traffic()).count()
+        };
+        rows.map_or(0, serving)
+    }
+
+    /// Says what a package version is like; versions that nobody spoke of are good.
+    pub fn set_release(&self, version: &Version, release: Release) {
+        self.state().releases.insert(version.clone(), release);
+    }
+
+    /// The state, after everything that was due has happened. Never held across an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.catch_up();
+        state
+    }
+
+    /// When a command that is sent now arrives, or when its failure is noticed.
+    fn approach(&self, target: &HostName, trip: Span) -> (u64, Option<Failure>) {
+        let mut state = self.state();
+        let (now_ms, connect_ms, answer_ms) = (state.now_ms, state.pace.connect_ms, state.pace.answer_ms);
+        let Some(machine) = state.machine_mut(target) else {
+            return (now_ms, Some(failure(FailureKind::Unreachable, format!("{target}: no such host"))));
+        };
+        let wait_ms = match machine.link {
+            Link::Up => machine.chance.ms(trip),
+            Link::Down | Link::CutOff => connect_ms,
+            Link::Hung => answer_ms,
+        };
+        (now_ms + wait_ms, machine.obstacle(target))
+    }
+
+    /// Sends a command on its way: returns when it has arrived.
+    async fn reach(&self, target: &HostName, trip: Span) -> Result<(), Failure> {
+        let (at_ms, obstacle) = self.approach(target, trip);
+        self.clock.until(at_ms).await;
+        match obstacle {
+            Some(failure) => Err(failure),
+            None => self.still_there(target).await,
+        }
+    }
+
+    /// Whether the machine is there now: what fails on the way is noticed later.
+    async fn still_there(&self, target: &HostName) -> Result<(), Failure> {
+        let (noticed_ms, obstacle) = {
+            let state = self.state();
+            let machine = state.machine(target);
+            let hung = machine.is_some_and(|machine| machine.link == Link::Hung);
+            let wait_ms = if hung { state.pace.answer_ms } else { 0 };
+            (state.now_ms + wait_ms, machine.and_then(|machine| machine.obstacle(target)))
+        };
+        let Some(failure) = obstacle else { return Ok(()) };
+        self.clock.until(noticed_ms).await;
+        Err(failure)
+    }
+
+    fn trip(&self) -> Span {
+        self.state().pace.trip
+    }
+
+    async fn carry_out(&self, step: &Step) -> Result<Outcome, Failure> {
+        match &step.action {
+            Action::Drain { .. } | Action::Maint { .. } | Action::Cut { .. } | Action::Ready { .. } => {
+                self.act_on_rows(step).await
+            }
+            Action::Install { .. } | Action::Activate { .. } => self.act_by_job(step).await,
+            Action::Download { .. } => self.download(step).await,
+            Action::Claim { .. } => {
+                self.act_on_host(step, |state, service| Ok(state.claimed(step, service))).await
+            }
+            Action::Release => self.act_on_host(step, |state, _| Ok(state.released(step))).await,
+        }
+    }
+
+    async fn act_on_host(
+        &self,
+        step: &Step,
+        effect: impl FnOnce(&mut State, &str) -> Result<Outcome, Failure> + Send,
+    ) -> Result<Outcome, Failure> {
+        let trip = self.trip();
+        self.reach(&step.host, trip).await?;
+        let result = {
+            let mut state = self.state();
+            state.guard(step, &self.service).and_then(|()| effect(&mut state, &self.service))
+        };
+        self.reach(&step.host, trip).await?;
+        result
+    }
+
+    async fn download(&self, step: &Step) -> Result<Outcome, Failure> {
+        let trip = self.trip();
+        self.reach(&step.host, trip).await?;
+        let early = {
+            let state = self.state();
+            let Action::Download { packages } = &step.action else { return Ok(Outcome::AlreadyDone) };
+            state.apt_lock(&step.host).map_or_else(|| state.obtainable(&step.host, packages), Err).err()
+        };
+        let wait = if early.is_some() { trip } else { self.state().pace.download };
+        self.reach(&step.host, wait).await?;
+        if let Some(failure) = early {
+            return Err(failure);
+        }
+        self.act_on_host(step, |state, _| state.downloaded(step)).await
+    }
+
+    /// Every node in the order in which the command arrives there. One that fails does not keep the others from it.
+    async fn act_on_rows(&self, step: &Step) -> Result<Outcome, Failure> {
+        let trip = self.trip();
+        let approach = |node: &HostName| {
+            let (at_ms, obstacle) = self.approach(node, trip);
+            (at_ms, node.clone(), obstacle)
+        };
+        let mut arrivals: Vec<_> = step.nodes().into_iter().map(approach).collect();
+        arrivals.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let (mut changed, mut failed) = (0, None);
+        for (at_ms, node, obstacle) in arrivals {
+            self.clock.until(at_ms).await;
+            match self.act_on_node(step, &node, obstacle).await {
+                Ok(any) => changed += usize::from(any),
+                Err(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        if let Some(failure) = failed {
+            return Err(failure);
+        }
+        let kind = step.action.kind();
+        Ok(if changed == 0 { Outcome::AlreadyDone } else { Outcome::Changed(format!("{kind} on {changed} nodes")) })
+    }
+
+    async fn act_on_node(&self, step: &Step, node: &HostName, obstacle: Option<Failure>) -> Result<bool, Failure> {
+        if let Some(failure) = obstacle {
+            return Err(failure);
+        }
+        self.still_there(node).await?;
+        let mut state = self.state();
+        state.guard(step, &self.service)?;
+        state.rows_change(step, node)
+    }
+
+    /// Starts the step's job, or attaches to it, and waits for its end. Dropped, it leaves the job running.
+    async fn act_by_job(&self, step: &Step) -> Result<Outcome, Failure> {
+        let trip = self.trip();
+        self.reach(&step.host, trip).await?;
+        {
+            let mut state = self.state();
+            state.guard(step, &self.service)?;
+            state.start_job(step);
+        }
+        loop {
+            let watched = self.watch(&step.host, &step.id);
+            match watched {
+                Watched::Running { look_ms } => self.clock.until(look_ms).await,
+                Watched::Gone { after_ms, failure } => {
+                    self.clock.until(after_ms).await;
+                    return Err(failure);
+                }
+                Watched::Ended(result) => {
+                    self.reach(&step.host, trip).await?;
+                    return result;
+                }
+            }
+        }
+    }
+
+    fn watch(&self, host: &HostName, id: &StepId) -> Watched {
+        let state = self.state();
+        let (now_ms, answer_ms) = (state.now_ms, state.pace.answer_ms);
+        let Some(there) = state.hosts.get(host) else { return Watched::Ended(Ok(Outcome::AlreadyDone)) };
+        if let Some(failure) = there.machine.obstacle(host) {
+            return Watched::Gone { after_ms: now_ms + answer_ms, failure };
+        }
+        match there.jobs.get(id).map(|job| (&job.end, job.due_ms)) {
+            Some((End::Running, due_ms)) => {
+                Watched::Running { look_ms: due_ms.clamp(now_ms + 1, now_ms + KEEPALIVE_MS) }
+            }
+            Some((End::Done(result), _)) => Watched::Ended(result.clone()),
+            Some((End::Lost, _)) | None => {
+                let what = format!("{host}: job {id} began, has no end, and does not run");
+                Watched::Ended(Err(failure(FailureKind::InDoubt, what)))
+            }
+        }
+    }
+
+    /// A reading that shows the world at one moment between its beginning and its answer.
+    async fn look<T>(&self, target: &HostName, show: impl FnOnce(&State) -> T + Send) -> Result<T, Failure>
+    where
+        T: Send,
+    {
+        let look = self.state().pace.look;
+        self.reach(target, look).await?;
+        let shown = show(&self.state());
+        self.reach(target, look).await?;
+        Ok(shown)
+    }
+}
+
+impl World for SimWorld {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn observe(&self, scope: &Scope) -> Observed {
+        let at = self.now();
+        let mut observed = Observed::default();
+        match scope {
+            Scope::Host(name) => {
+                let seen = self.look(name, |state| state.host_state(name)).await;
+                let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
+                observed.hosts.insert(name.clone(), Fact { at, value });
+            }
+            Scope::Node(name) => {
+                let seen = self.look(name, |state| state.node_state(name)).await;
+                let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
+                observed.nodes.insert(name.clone(), Fact { at, value });
+            }
+        }
+        observed
+    }
+
+    async fn act(&self, step: &Step, cancel: &CancellationToken) -> Result<Outcome, Failure> {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(failure(FailureKind::Interrupted, format!("{} was given up", step.id))),
+            result = self.carry_out(step) => result,
+        }
+    }
+}

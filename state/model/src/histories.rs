@@ -1,0 +1,67 @@
+//! Every environment's history, folded from one journal.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Event, Recorded};
+use crate::history::{History, IllegalEvent};
+use crate::ids::{EnvironmentName, Generation};
+
+/// The fold of a journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histories {
+    environments: BTreeMap<EnvironmentName, History>,
+    /// The newest service: an environment that is first mentioned later begins under it.
+    service: Option<(Generation, String)>,
+}
+
+impl Histories {
+    /// Folds a whole journal.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] of the first event that cannot follow, with its place.
+    pub fn replay(journal: &[Recorded]) -> Result<Self, (u64, IllegalEvent)> {
+        let mut histories = Self::default();
+        for recorded in journal {
+            histories.apply(recorded).map_err(|illegal| (recorded.seq, illegal))?;
+        }
+        Ok(histories)
+    }
+
+    /// Takes in one event.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] when it cannot follow.
+    pub fn apply(&mut self, recorded: &Recorded) -> Result<(), IllegalEvent> {
+        let Recorded { at, event, .. } = recorded;
+        if let Event::ServiceStarted { generation, service, .. } = event {
+            self.service = Some((*generation, service.clone()));
+        }
+        match event.environment() {
+            Some(environment) => self.of(&environment.clone()).apply(*at, event),
+            None => self.environments.values_mut().try_for_each(|history| history.apply(*at, event)),
+        }
+    }
+
+    /// An environment's history; a new one under the newest service when it was never mentioned.
+    pub fn of(&mut self, environment: &EnvironmentName) -> &mut History {
+        let service = self.service.clone();
+        self.environments.entry(environment.clone()).or_insert_with(|| {
+            let mut history = History::new(environment.clone());
+            if let Some((generation, name)) = service {
+                history.generation = generation;
+                history.service = name;
+            }
+            history
+        })
+    }
+
+    /// An environment's history, if it was ever mentioned.
+    pub fn get(&self, environment: &EnvironmentName) -> Option<&History> {
+        self.environments.get(environment)
+    }
+
+    /// The generation for the next service: higher than any before.
+    pub fn next_generation(&self) -> Generation {
+        Generation(self.service.as_ref().map_or(0, |(generation, _)| generation.0) + 1)
+    }
+}

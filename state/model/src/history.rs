@@ -1,0 +1,363 @@
+//! What cannot be observed and must survive a crash, folded from the journal.
+//!
+//! [`History::apply`] is the one transition table: the live service and replay both go through it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::failure::{Failure, Follows};
+use crate::ids::{CommitId, EnvironmentName, Generation, HostName, StepId};
+use crate::observed::Claim;
+use crate::plan::{Action, ActionKind, Outcome, ReadyBecause, Step};
+use crate::version::Version;
+
+/// Attempts after which a host's release halts.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+/// The first wait after a failure; doubled each time, up to [`MAX_BACKOFF`].
+pub const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(2);
+
+/// The longest wait after a failure.
+pub const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(60);
+
+/// One environment's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Which environment.
+    pub environment: EnvironmentName,
+    /// Of the service that holds the journal.
+    pub generation: Generation,
+    /// That service's own lasting name.
+    pub service: String,
+    /// Steps ever started; names the next one.
+    pub steps: u64,
+    /// Steps under way.
+    pub in_flight: BTreeMap<StepId, InFlight>,
+    /// When something was last done there: facts from before are stale. Hosts and load balancer nodes.
+    pub last_action: BTreeMap<HostName, Timestamp>,
+    /// Hosts that carry our mark, as far as we know.
+    pub claims: BTreeMap<HostName, Claim>,
+    /// When a host's rows were last drained or put into maintenance.
+    pub drained: BTreeMap<HostName, Timestamp>,
+    /// When a host was last activated, and with which version.
+    pub activated: BTreeMap<HostName, Activated>,
+    /// What went wrong on a host, for its present version.
+    pub troubles: BTreeMap<HostName, Trouble>,
+    /// The revision in force.
+    pub accepted: Option<Accepted>,
+    /// The last commit at which actual equalled desired.
+    pub converged: Option<(CommitId, Timestamp)>,
+    /// How long successful actions took, as a moving mean in milliseconds.
+    pub durations_ms: BTreeMap<ActionKind, i64>,
+}
+
+/// A step under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// The step.
+    pub step: Step,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A host's last activation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activated {
+    /// With which release.
+    pub version: Version,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How often for this release.
+    pub times: u32,
+}
+
+/// What went wrong on a host. Gone when an install or activation of it succeeds, or its target changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// With which release.
+    pub version: Version,
+    /// Which action.
+    pub action: ActionKind,
+    /// How the last one failed.
+    pub failure: Failure,
+    /// Failures in a row, of any kind.
+    pub times: u32,
+    /// Those among them that count towards [`MAX_ATTEMPTS`].
+    pub attempts: u32,
+    /// Not tried before this.
+    pub until: Timestamp,
+}
+
+/// The revision in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The commit.
+    pub commit: CommitId,
+    /// The target.
+    pub version: Version,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// An event that cannot follow what came before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalEvent {
+    /// A step began twice.
+    #[error("step {step} began twice")]
+    AlreadyStarted {
+        /// Which.
+        step: StepId,
+    },
+    /// A step ended that was not under way.
+    #[error("step {step} ended without being under way")]
+    NotStarted {
+        /// Which.
+        step: StepId,
+    },
+    /// A generation that is not higher than the one before.
+    #[error("generation {new} follows {old}")]
+    GenerationNotRising {
+        /// The one before.
+        old: Generation,
+        /// The one that came.
+        new: Generation,
+    },
+}
+
+impl History {
+    /// The memory of an environment that nothing is known about.
+    pub fn new(environment: EnvironmentName) -> Self {
+        Self {
+            environment,
+            generation: Generation(0),
+            service: String::new(),
+            steps: 0,
+            in_flight: BTreeMap::new(),
+            last_action: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            drained: BTreeMap::new(),
+            activated: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            accepted: None,
+            converged: None,
+            durations_ms: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in one event. Events of other environments change nothing.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] when the event cannot follow; the history is then unchanged.
+    pub fn apply(&mut self, at: Timestamp, event: &Event) -> Result<(), IllegalEvent> {
+        if event.environment().is_some_and(|environment| *environment != self.environment) {
+            return Ok(());
+        }
+        match event {
+            Event::ServiceStarted { generation, service, .. } => {
+                self.service_started(at, *generation, service)
+            }
+            Event::Accepted { commit, version, .. } => {
+                self.accept(at, commit, version);
+                Ok(())
+            }
+            Event::StepStarted { step } => self.start(at, step),
+            Event::StepFinished { step, result, .. } => self.finish(at, step, result),
+            Event::Retried { .. } => {
+                self.forget_troubles();
+                Ok(())
+            }
+            Event::Converged { commit, .. } => {
+                self.converged = Some((commit.clone(), at));
+                Ok(())
+            }
+            Event::Refused { .. } | Event::HistoryAccepted { .. } | Event::WaitingChanged { .. } => Ok(()),
+        }
+    }
+
+    /// A host's trouble with the release that it should run.
+    pub fn trouble(&self, host: &HostName, version: &Version) -> Option<&Trouble> {
+        self.troubles.get(host).filter(|trouble| trouble.version == *version)
+    }
+
+    /// The step under way on a host.
+    pub fn in_flight_on(&self, host: &HostName) -> Option<&InFlight> {
+        self.in_flight.values().find(|in_flight| in_flight.step.host == *host)
+    }
+
+    fn service_started(
+        &mut self,
+        at: Timestamp,
+        generation: Generation,
+        service: &str,
+    ) -> Result<(), IllegalEvent> {
+        if generation <= self.generation {
+            return Err(IllegalEvent::GenerationNotRising { old: self.generation, new: generation });
+        }
+        self.generation = generation;
+        service.clone_into(&mut self.service);
+        let orphans = std::mem::take(&mut self.in_flight);
+        for orphan in orphans.into_values() {
+            self.touch(at, &orphan.step);
+            self.assume_begun(at, &orphan.step);
+        }
+        Ok(())
+    }
+
+    /// An interrupted step may have had its effect: remember what makes the next look right.
+    fn assume_begun(&mut self, at: Timestamp, step: &Step) {
+        match &step.action {
+            Action::Claim { found } => self.claim(at, step, found.clone()),
+            Action::Drain { .. } | Action::Maint { .. } => {
+                self.drained.entry(step.host.clone()).or_insert(at);
+            }
+            Action::Activate { .. } => self.activate(at, step, 0),
+            Action::Download { .. }
+            | Action::Cut { .. }
+            | Action::Install { .. }
+            | Action::Ready { .. }
+            | Action::Release => {}
+        }
+    }
+
+    fn accept(&mut self, at: Timestamp, commit: &CommitId, version: &Version) {
+        if self.accepted.as_ref().is_none_or(|accepted| accepted.version != *version) {
+            self.forget_troubles();
+        }
+        self.accepted = Some(Accepted { commit: commit.clone(), version: version.clone(), at });
+    }
+
+    fn forget_troubles(&mut self) {
+        self.troubles.clear();
+        for activated in self.activated.values_mut() {
+            activated.times = 0;
+        }
+    }
+
+    fn start(&mut self, at: Timestamp, step: &Step) -> Result<(), IllegalEvent> {
+        if self.in_flight.contains_key(&step.id) {
+            return Err(IllegalEvent::AlreadyStarted { step: step.id.clone() });
+        }
+        self.steps += 1;
+        self.touch(at, step);
+        self.in_flight.insert(step.id.clone(), InFlight { step: step.clone(), since: at });
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        at: Timestamp,
+        id: &StepId,
+        result: &Result<Outcome, Failure>,
+    ) -> Result<(), IllegalEvent> {
+        let Some(InFlight { step, since }) = self.in_flight.remove(id) else {
+            return Err(IllegalEvent::NotStarted { step: id.clone() });
+        };
+        self.touch(at, &step);
+        match result {
+            Ok(outcome) => self.succeed(at, &step, outcome, since),
+            Err(failure) => self.fail(at, &step, failure),
+        }
+        Ok(())
+    }
+
+    /// Facts about the step's host and nodes from before `at` are stale.
+    fn touch(&mut self, at: Timestamp, step: &Step) {
+        self.last_action.insert(step.host.clone(), at);
+        for node in step.nodes() {
+            self.last_action.insert(node.clone(), at);
+        }
+    }
+
+    fn succeed(&mut self, at: Timestamp, step: &Step, outcome: &Outcome, since: Timestamp) {
+        match &step.action {
+            Action::Claim { found } => self.claim(at, step, found.clone()),
+            Action::Drain { .. } | Action::Maint { .. } => {
+                self.drained.insert(step.host.clone(), at);
+            }
+            Action::Ready { because, .. } => {
+                self.drained.remove(&step.host);
+                if *because == ReadyBecause::DrainTimeout {
+                    self.drain_timed_out(at, step);
+                }
+            }
+            Action::Activate { .. } => self.activate(at, step, 1),
+            Action::Release => {
+                self.claims.remove(&step.host);
+                self.drained.remove(&step.host);
+            }
+            Action::Download { .. } | Action::Cut { .. } | Action::Install { .. } => {}
+        }
+        let kind = step.action.kind();
+        self.troubles.retain(|host, trouble| *host != step.host || trouble.action != kind);
+        if matches!(outcome, Outcome::Changed(_)) {
+            self.learn_duration(kind, since, at);
+        }
+    }
+
+    fn claim(&mut self, at: Timestamp, step: &Step, found: std::collections::BTreeSet<crate::ids::RowId>) {
+        let claim = Claim {
+            generation: step.generation,
+            service: self.service.clone(),
+            environment: step.environment.clone(),
+            commit: step.commit.clone(),
+            found,
+            at,
+        };
+        self.claims.insert(step.host.clone(), claim);
+    }
+
+    fn activate(&mut self, at: Timestamp, step: &Step, attempt: u32) {
+        let before =
+            self.activated.get(&step.host).filter(|a| a.version == step.version).map_or(0, |a| a.times);
+        let activated = Activated { version: step.version.clone(), at, times: before + attempt };
+        self.activated.insert(step.host.clone(), activated);
+    }
+
+    fn drain_timed_out(&mut self, at: Timestamp, step: &Step) {
+        let failure = Failure {
+            kind: crate::failure::FailureKind::TimedOut,
+            what: format!("sessions of {} did not end in time", step.host),
+            detail: String::new(),
+        };
+        self.trouble_grows(at, step, ActionKind::Drain, &failure);
+    }
+
+    fn fail(&mut self, at: Timestamp, step: &Step, failure: &Failure) {
+        if failure.kind.follows() == Follows::Look {
+            self.assume_begun(at, step);
+            return;
+        }
+        self.trouble_grows(at, step, step.action.kind(), failure);
+    }
+
+    fn trouble_grows(&mut self, at: Timestamp, step: &Step, action: ActionKind, failure: &Failure) {
+        let before = self.trouble(&step.host, &step.version).filter(|trouble| trouble.action == action);
+        let times = before.map_or(0, |trouble| trouble.times) + 1;
+        let counts = u32::from(failure.kind.follows() == Follows::Attempt);
+        let attempts = before.map_or(0, |trouble| trouble.attempts) + counts;
+        let trouble = Trouble {
+            version: step.version.clone(),
+            action,
+            failure: failure.clone(),
+            times,
+            attempts,
+            until: at + backoff(times),
+        };
+        self.troubles.insert(step.host.clone(), trouble);
+    }
+
+    fn learn_duration(&mut self, kind: ActionKind, since: Timestamp, at: Timestamp) {
+        let took_ms = i64::try_from(at.duration_since(since).as_millis()).unwrap_or(i64::MAX);
+        let mean = self.durations_ms.entry(kind).or_insert(took_ms);
+        *mean += (took_ms - *mean) / 4;
+    }
+}
+
+/// 2 s, 4 s, 8 s, … at most 60 s.
+pub fn backoff(times: u32) -> SignedDuration {
+    let doubled = 1_i32.checked_shl(times.saturating_sub(1)).unwrap_or(i32::MAX);
+    FIRST_BACKOFF.checked_mul(doubled).map_or(MAX_BACKOFF, |wait| wait.clamp(FIRST_BACKOFF, MAX_BACKOFF))
+}

@@ -1,0 +1,286 @@
+//! What was last seen of hosts and load balancers: facts, each with its age, each possibly unknown with a reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{
+    BackendName, CommitId, EnvironmentName, Generation, HostName, PackageName, RowId, ServerName,
+    ServiceName, StepId,
+};
+use crate::version::Version;
+
+/// Everything that was last seen. Absent: never looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Managed hosts.
+    pub hosts: BTreeMap<HostName, Fact<HostState>>,
+    /// Load balancer nodes.
+    pub nodes: BTreeMap<HostName, Fact<NodeState>>,
+}
+
+impl Observed {
+    /// Takes in newer facts; an older fact never replaces a newer one.
+    pub fn merge(&mut self, other: Self) {
+        let Self { hosts, nodes } = other;
+        for (host, fact) in hosts {
+            merge_fact(&mut self.hosts, host, fact);
+        }
+        for (node, fact) in nodes {
+            merge_fact(&mut self.nodes, node, fact);
+        }
+    }
+
+    /// The known state of a host.
+    pub fn host(&self, host: &HostName) -> Option<&HostState> {
+        self.hosts.get(host).and_then(Fact::known)
+    }
+
+    /// The known state of a load balancer node.
+    pub fn node(&self, node: &HostName) -> Option<&NodeState> {
+        self.nodes.get(node).and_then(Fact::known)
+    }
+}
+
+fn merge_fact<T>(map: &mut BTreeMap<HostName, Fact<T>>, name: HostName, fact: Fact<T>) {
+    if map.get(&name).is_none_or(|old| old.at <= fact.at) {
+        map.insert(name, fact);
+    }
+}
+
+/// Something seen, or a reason why it could not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact<T> {
+    /// When the reading began: what happened later is not in it.
+    pub at: Timestamp,
+    /// What was seen.
+    pub value: Result<T, Unknown>,
+}
+
+impl<T> Fact<T> {
+    /// The value, when there is one.
+    pub fn known(&self) -> Option<&T> {
+        self.value.as_ref().ok()
+    }
+}
+
+/// Why something could not be seen. Never assumed healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// What kind of obstacle.
+    pub kind: UnknownKind,
+    /// The outside's own words, one line.
+    pub detail: String,
+}
+
+/// What stands between us and a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownKind {
+    /// No connection.
+    Unreachable,
+    /// It accepted us and then did not answer in time.
+    TimedOut,
+    /// It refused our key.
+    KeyRefused,
+    /// It shows another host key than the one we know.
+    HostKeyChanged,
+    /// It answered with something that we cannot read, or a tool we need is missing.
+    Unreadable,
+}
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "not answering",
+            Self::KeyRefused => "refuses our ssh key",
+            Self::HostKeyChanged => "shows another host key",
+            Self::Unreadable => "answers unreadably",
+        })
+    }
+}
+
+/// A host as seen in one reading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostState {
+    /// `/etc/machine-id`.
+    pub machine_id: String,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// Debian's code name.
+    pub codename: String,
+    /// Its addresses, without the loopback.
+    pub addresses: BTreeSet<String>,
+    /// The role's packages that dpkg knows.
+    pub packages: BTreeMap<PackageName, PackageState>,
+    /// dpkg was interrupted: its journal is not empty.
+    pub dpkg_interrupted: bool,
+    /// Package versions that were downloaded and whose files are there.
+    pub staged: BTreeMap<PackageName, BTreeSet<Version>>,
+    /// The role's services.
+    pub services: BTreeMap<ServiceName, ServiceState>,
+    /// The role's probe.
+    pub health: HealthState,
+    /// The mark that somebody is working there.
+    pub claim: Option<Claim>,
+    /// A job of ours that runs there now, whoever started it.
+    pub job: Option<StepId>,
+    /// Jobs of ours that began and have no end, and are not running: nobody knows what they did.
+    pub in_doubt: BTreeSet<StepId>,
+}
+
+/// A package as dpkg tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageState {
+    /// The version; already the new one while half-configured.
+    pub version: Version,
+    /// Whether it is wholly installed (`?ii`, third letter blank).
+    pub installed: bool,
+    /// dpkg's three letters, for people.
+    pub status: String,
+    /// Held against upgrades.
+    pub held: bool,
+}
+
+/// A service, and what tells which version it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// Whether it is up.
+    pub active: bool,
+    /// The manager's own word: `active`, `failed`, `activating`, …
+    pub state: String,
+    /// Its main process.
+    pub pid: Option<u32>,
+    /// How long that process has run, by the host's own clock.
+    pub uptime: Option<SignedDuration>,
+    /// The process began after the package's files were unpacked; compared on the host.
+    pub started_after_unpack: Option<bool>,
+    /// Our own stamp of the version, if it is for this very process and boot.
+    pub stamped: Option<Version>,
+    /// What the role's `running` command printed.
+    pub reported: Option<Version>,
+}
+
+/// Which version a service runs, and how we know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Running {
+    /// This version.
+    Version(Version),
+    /// Something older than what is installed.
+    Older,
+    /// Not up.
+    Stopped,
+    /// Nothing tells.
+    Unknown,
+}
+
+impl ServiceState {
+    /// Which version runs: the valid stamp, else the `running` command, else start time against unpack time.
+    pub fn running(&self, installed: Option<&Version>) -> Running {
+        if !self.active {
+            return Running::Stopped;
+        }
+        if let Some(version) = self.stamped.as_ref().or(self.reported.as_ref()) {
+            return Running::Version(version.clone());
+        }
+        match (self.started_after_unpack, installed) {
+            (Some(true), Some(version)) => Running::Version(version.clone()),
+            (Some(false), _) => Running::Older,
+            _ => Running::Unknown,
+        }
+    }
+}
+
+/// What the role's probe said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthState {
+    /// Well.
+    Healthy,
+    /// Not well; the answer in one line.
+    Unhealthy(String),
+}
+
+/// The mark on a host that somebody is working there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Fences older services off.
+    pub generation: Generation,
+    /// Which service, by its own lasting name.
+    pub service: String,
+    /// For which environment.
+    pub environment: EnvironmentName,
+    /// For which commit.
+    pub commit: CommitId,
+    /// Rows that were drained or in maintenance already when we came: they stay as found.
+    pub found: BTreeSet<RowId>,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A load balancer node as seen in one reading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeState {
+    /// HAProxy's process: pid and start. A change means a reload, which forgets drains and weights.
+    pub process: String,
+    /// Every server row.
+    pub rows: BTreeMap<(BackendName, ServerName), Row>,
+    /// Backends with cookie persistence or a stick table: they ignore a drain.
+    pub sticky: BTreeSet<BackendName>,
+    /// Sessions that live in workers from before a reload, by row.
+    pub old_sessions: BTreeMap<(BackendName, ServerName), u32>,
+}
+
+/// One server of one backend on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// HAProxy's word: `UP`, `UP 1/3`, `DOWN`, `DRAIN`, `MAINT`, …
+    pub status: String,
+    /// The administrative state.
+    pub admin: Admin,
+    /// Weight now.
+    pub weight: u32,
+    /// Sessions and queued requests in the current worker.
+    pub sessions: u32,
+    /// Its address, without the port.
+    pub address: String,
+    /// The last health check.
+    pub check: Check,
+}
+
+/// What the administrative mask says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Admin {
+    /// No bit set.
+    Ready,
+    /// Drained, by command or inherited.
+    Drain,
+    /// In maintenance, by command, configuration or inherited.
+    Maint,
+}
+
+/// What the load balancer's own check said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Good.
+    Passed,
+    /// Bad.
+    Failed,
+    /// None has ended since the state changed.
+    Pending,
+    /// The server is not checked.
+    None,
+}
+
+impl Row {
+    /// Whether it takes new traffic: mask 0, status exactly `UP` (or unchecked), weight above 0.
+    pub fn in_rotation(&self) -> bool {
+        self.admin == Admin::Ready && self.weight > 0 && (self.status == "UP" || self.status == "no check")
+    }
+}

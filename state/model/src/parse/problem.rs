@@ -1,0 +1,138 @@
+//! What is wrong with a desired-state repository, and exactly where.
+
+use std::fmt;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+/// Hints are not computed beyond this many problems: a hostile file must not buy hours of comparing words.
+const MAX_HINTED: usize = 200;
+
+/// One mistake in one file, as a person needs it to mend it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Problem {
+    /// Path within the repository.
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead, when that can be guessed.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, message, hint } = self;
+        write!(f, "{file}:{line}:{column}: {message}")?;
+        hint.as_ref().map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
+/// A file of the repository while it is parsed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+/// A place in a file. Lines and columns are counted only for the places that turn out to matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) file: Rc<File>,
+    pub(super) offset: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self.file.text.get(..self.offset).unwrap_or(&self.file.text);
+        write!(f, "{}:{}", self.file.path, before.matches('\n').count() + 1)
+    }
+}
+
+#[derive(Debug)]
+struct Found {
+    at: Position,
+    message: String,
+    hint: Option<String>,
+}
+
+/// Collects every problem; nothing stops at the first.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    found: Vec<Found>,
+}
+
+impl Problems {
+    pub(super) fn add(&mut self, at: &Position, message: impl Into<String>) {
+        self.found.push(Found { at: at.clone(), message: message.into(), hint: None });
+    }
+
+    pub(super) fn add_with_hint(&mut self, at: &Position, message: impl Into<String>, hint: impl Into<String>) {
+        self.found.push(Found { at: at.clone(), message: message.into(), hint: Some(hint.into()) });
+    }
+
+    /// A word that is none of the words known here.
+    pub(super) fn unknown<'a>(
+        &mut self,
+        at: &Position,
+        message: impl Into<String>,
+        word: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) {
+        let hint = if self.found.len() < MAX_HINTED { did_you_mean(word, known) } else { None };
+        self.found.push(Found { at: at.clone(), message: message.into(), hint });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// In the order of the files and of the lines in them, each once: a file that two others extend is read twice.
+    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+        self.found.sort_by(|a, b| (&a.at.file.path, a.at.offset).cmp(&(&b.at.file.path, b.at.offset)));
+        let mut counter = LineCounter::default();
+        let mut problems: Vec<Problem> = self.found.into_iter().map(|found| counter.place(found)).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        problems.retain(|problem| seen.insert(problem.clone()));
+        problems
+    }
+}
+
+/// Counts lines of one file after the other in one pass over each, however many problems it has.
+#[derive(Default)]
+struct LineCounter {
+    file: Option<Rc<File>>,
+    offset: usize,
+    line: usize,
+    column: usize,
+}
+
+impl LineCounter {
+    fn place(&mut self, found: Found) -> Problem {
+        let Found { at: Position { file, offset }, message, hint } = found;
+        if self.file.as_ref().is_none_or(|current| !Rc::ptr_eq(current, &file)) {
+            *self = Self { file: Some(Rc::clone(&file)), offset: 0, line: 1, column: 1 };
+        }
+        for character in file.text.get(self.offset..offset).unwrap_or_default().chars() {
+            (self.line, self.column) =
+                if character == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };
+        }
+        self.offset = self.offset.max(offset);
+        Problem { file: file.path.clone(), line: self.line, column: self.column, message, hint }
+    }
+}
+
+/// The known word that was probably meant: one slip in a short word, more in a long one.
+fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
+    let allowed = (word.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}

@@ -1,0 +1,43 @@
+//! Placeholders: `{host}` and its like, known or refused.
+
+use super::problem::{Position, Problems};
+use super::read::{At, one_of};
+use crate::desired::Argv;
+
+/// What a command on a host may be told.
+pub(super) const IN_COMMANDS: [&str; 3] = ["{host}", "{version}", "{environment}"];
+
+/// Reports placeholders that are none of `known`. What is no name in braces is left alone: a command may well need
+/// JSON, or the `%{…}` of curl.
+pub(super) fn check(text: &str, known: &[&str], at: &Position, problems: &mut Problems) {
+    for placeholder in placeholders(text).filter(|placeholder| !known.contains(placeholder)) {
+        let message = format!("unknown placeholder `{placeholder}`; here can stand {}", one_of(known));
+        problems.unknown(at, message, placeholder, known.iter().copied());
+    }
+}
+
+/// As [`check`], for a text in which braces can mean nothing else.
+pub(super) fn check_strictly(text: &str, known: &[&str], at: &Position, problems: &mut Problems) {
+    check(text, known, at, problems);
+    let rest = placeholders(text).fold(text.to_owned(), |rest, placeholder| rest.replace(placeholder, ""));
+    if rest.contains(['{', '}']) {
+        problems.add(at, format!("`{text}` has a brace that belongs to no placeholder"));
+    }
+}
+
+/// As [`check`], for every argument of a command.
+pub(super) fn check_command(command: &At<Argv>, problems: &mut Problems) {
+    for argument in &command.value.0 {
+        check(argument, &IN_COMMANDS, command.at(), problems);
+    }
+}
+
+fn placeholders(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices('{').filter_map(|(start, _)| {
+        let end = start + text.get(start..)?.find('}')? + 1;
+        let name = text.get(start + 1..end - 1)?;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let foreign = text.get(..start)?.ends_with('%');
+        (is_name && !foreign).then(|| text.get(start..end)).flatten()
+    })
+}

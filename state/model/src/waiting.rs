@@ -1,0 +1,297 @@
+//! Why nothing happens, since when, and who or what ends it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::desired::{BackendId, OnTimeout};
+use crate::failure::Failure;
+use crate::ids::{CommitId, Generation, HostName, RoleName, RowId, StepId};
+use crate::observed::UnknownKind;
+use crate::plan::{ActionKind, Floor};
+use crate::version::Version;
+
+/// One waiting state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Who waits.
+    pub subject: Subject,
+    /// Why.
+    pub reason: Reason,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Who waits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// The environment as a whole.
+    Environment,
+    /// A role.
+    Role(RoleName),
+    /// A host.
+    Host(HostName),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("environment"),
+            Self::Role(role) => write!(f, "role {role}"),
+            Self::Host(host) => write!(f, "{host}"),
+        }
+    }
+}
+
+/// Every reason to wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reason")]
+pub enum Reason {
+    /// Something has not been looked at since it last changed.
+    FreshFacts,
+    /// A step is under way.
+    InFlight {
+        /// Which.
+        step: StepId,
+        /// Its kind.
+        action: ActionKind,
+    },
+    /// A step has been under way for longer than its deadline.
+    StepOverdue {
+        /// Which.
+        step: StepId,
+        /// Its kind.
+        action: ActionKind,
+        /// The deadline.
+        deadline: SignedDuration,
+    },
+    /// A job that was begun before a restart of the service still runs on the host.
+    JobRunning {
+        /// Which.
+        step: StepId,
+    },
+    /// A job began, has no end, and does not run.
+    JobInDoubt {
+        /// Which.
+        step: StepId,
+    },
+    /// The host cannot be seen.
+    HostUnknown {
+        /// What kind of obstacle.
+        kind: UnknownKind,
+        /// The outside's words.
+        detail: String,
+    },
+    /// A load balancer node cannot be seen, so nothing behind it can be proved out of traffic.
+    NodeUnknown {
+        /// Which.
+        node: HostName,
+        /// What kind of obstacle.
+        kind: UnknownKind,
+        /// The outside's words.
+        detail: String,
+    },
+    /// A load balancer node has no row for the host.
+    RowMissing {
+        /// Which.
+        row: RowId,
+    },
+    /// A load balancer's row of the host's name points somewhere else.
+    RowElsewhere {
+        /// Which.
+        row: RowId,
+        /// Its address.
+        address: String,
+    },
+    /// Earlier roles come first.
+    EarlierRole {
+        /// The first that is not done.
+        role: RoleName,
+    },
+    /// Packages are being downloaded on other hosts of the stage before the first drain.
+    Downloading {
+        /// How many hosts still lack them.
+        missing: usize,
+    },
+    /// As many hosts of the role are out as may be.
+    Budget {
+        /// Those that are out.
+        out: BTreeSet<HostName>,
+        /// How many may be out.
+        limit: usize,
+    },
+    /// As many hosts of the environment are being worked on as may be.
+    Parallel {
+        /// The limit.
+        limit: usize,
+    },
+    /// A backend would have too few servers in rotation.
+    BelowFloor(Floor),
+    /// Sessions have to end first.
+    Draining {
+        /// How many remain.
+        sessions: u32,
+        /// Where most of them are.
+        row: RowId,
+        /// When the policy ends the wait.
+        until: Timestamp,
+        /// What the policy does then.
+        then: OnTimeout,
+    },
+    /// Sessions did not end in time; the host was given back and comes again later.
+    DrainTimedOut {
+        /// When it comes again.
+        until: Timestamp,
+    },
+    /// Something in the surroundings is at fault; tried again later.
+    Backoff {
+        /// What failed.
+        action: ActionKind,
+        /// How it failed.
+        failure: Failure,
+        /// How often in a row.
+        times: u32,
+        /// When it is tried again.
+        until: Timestamp,
+    },
+    /// Three attempts failed.
+    Halted {
+        /// The version.
+        version: Version,
+        /// How the last one failed.
+        failure: Failure,
+    },
+    /// A host failed with this version, so no new host of the stage starts.
+    StageFailing {
+        /// The first that failed.
+        host: HostName,
+        /// The version.
+        version: Version,
+        /// How it failed.
+        failure: Failure,
+    },
+    /// The host was activated and is not well yet.
+    HealthPending {
+        /// The probe's answer.
+        answer: String,
+        /// How long it may take.
+        until: Timestamp,
+    },
+    /// The host runs what it should and is not well. Nothing of ours is under way there.
+    Unhealthy {
+        /// The probe's answer.
+        answer: String,
+    },
+    /// A server was made ready and its load balancer does not send traffic yet.
+    LoadBalancerCheck {
+        /// Which row.
+        row: RowId,
+        /// Its status.
+        status: String,
+    },
+    /// Somebody else has taken rows out. The host is upgraded as found and never made ready by us.
+    ForeignDrain {
+        /// Which.
+        rows: BTreeSet<RowId>,
+    },
+    /// Another service, or a newer generation, works on the host.
+    ClaimedByOther {
+        /// Its generation.
+        generation: Generation,
+        /// Its name.
+        service: String,
+    },
+    /// Git history does not say which way the change goes.
+    DirectionUnknown {
+        /// The target.
+        target: Version,
+        /// A version observed on the fleet that dpkg sorts above it.
+        observed: Version,
+    },
+    /// `mode = "report"`: nothing is changed.
+    ReportOnly {
+        /// How many steps would start.
+        steps: usize,
+    },
+    /// A backend's last server would have to go.
+    OutageNotAllowed {
+        /// Which backend.
+        backend: BackendId,
+    },
+    /// The git remote cannot be read.
+    SourceUnavailable {
+        /// The error.
+        error: String,
+    },
+    /// The remote's branch is no descendant of the accepted commit.
+    HistoryRewritten {
+        /// What we hold.
+        accepted: CommitId,
+        /// What the remote shows.
+        found: CommitId,
+    },
+    /// The newest commit is not valid; the last valid one stays in force.
+    RevisionInvalid {
+        /// The invalid commit.
+        commit: CommitId,
+        /// Its first error.
+        error: String,
+        /// How many errors.
+        errors: usize,
+    },
+}
+
+/// Who or what ends a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndedBy {
+    /// A person: nothing that we or time can do.
+    Person,
+    /// The surroundings: a host, a load balancer, a package source, a remote.
+    World,
+    /// Itself: it is work in progress.
+    Itself,
+    /// It holds nothing up; people should know.
+    Nobody,
+}
+
+impl Reason {
+    /// Who or what ends it.
+    pub fn ended_by(&self) -> EndedBy {
+        match self {
+            Self::HistoryRewritten { .. }
+            | Self::DirectionUnknown { .. }
+            | Self::OutageNotAllowed { .. }
+            | Self::Halted { .. }
+            | Self::JobInDoubt { .. }
+            | Self::ClaimedByOther { .. }
+            | Self::RowMissing { .. }
+            | Self::RowElsewhere { .. }
+            | Self::ReportOnly { .. } => EndedBy::Person,
+            Self::StageFailing { .. }
+            | Self::StepOverdue { .. }
+            | Self::NodeUnknown { .. }
+            | Self::Backoff { .. }
+            | Self::HostUnknown { .. }
+            | Self::DrainTimedOut { .. }
+            | Self::BelowFloor(_) => EndedBy::World,
+            Self::Draining { .. }
+            | Self::HealthPending { .. }
+            | Self::LoadBalancerCheck { .. }
+            | Self::InFlight { .. }
+            | Self::JobRunning { .. }
+            | Self::Downloading { .. }
+            | Self::Budget { .. }
+            | Self::Parallel { .. }
+            | Self::FreshFacts
+            | Self::EarlierRole { .. } => EndedBy::Itself,
+            Self::Unhealthy { .. }
+            | Self::ForeignDrain { .. }
+            | Self::SourceUnavailable { .. }
+            | Self::RevisionInvalid { .. } => EndedBy::Nobody,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Waiting reasons in words: what, and who or what ends it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::waiting::Reason;
+
+impl fmt::Display for Reason {
+    #[expect(clippy::too_many_lines, reason = "one line for each reason: a catalogue, long and not complex")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FreshFacts => write!(f, "is being looked at"),
+            Self::InFlight { action, step } => write!(f, "{action} is under way ({step})"),
+            Self::StepOverdue { action, step, deadline } => {
+                write!(f, "{action} has been under way for more than {deadline:#} ({step})")
+            }
+            Self::JobRunning { step } => write!(f, "a job from before the restart still runs ({step})"),
+            Self::JobInDoubt { step } => write!(f, "job {step} began, has no recorded end and does not run"),
+            Self::HostUnknown { kind, detail } => write!(f, "{kind}: {detail}"),
+            Self::NodeUnknown { node, kind, detail } => {
+                write!(f, "load balancer node {node} is {kind}: {detail}")
+            }
+            Self::RowMissing { row } => write!(f, "no server row {row}"),
+            Self::RowElsewhere { row, address } => {
+                write!(f, "server row {row} points to {address}, which is not this host")
+            }
+            Self::EarlierRole { role } => write!(f, "role {role} comes first"),
+            Self::Downloading { missing } => {
+                write!(f, "packages are being downloaded first ({missing} hosts to go)")
+            }
+            Self::Budget { out, limit } => {
+                write!(f, "{} of at most {limit} hosts are out: {}", out.len(), list(out))
+            }
+            Self::Parallel { limit } => write!(f, "{limit} hosts are being worked on, as many as may be"),
+            Self::BelowFloor(floor) => write!(
+                f,
+                "backend {} has {} servers in rotation on {} and must keep {}",
+                floor.backend, floor.in_rotation, floor.node, floor.floor
+            ),
+            Self::Draining { sessions, row, until, then } => {
+                write!(f, "waits for {sessions} sessions, most of them in {row}; at {} {then}", clock(*until))
+            }
+            Self::DrainTimedOut { until } => {
+                write!(f, "sessions did not end in time; given back, drained again at {}", clock(*until))
+            }
+            Self::Backoff { action, failure, times, until } => {
+                write!(f, "{action}: {failure}; tried {times} times, again at {}", clock(*until))
+            }
+            Self::Halted { version, failure } => {
+                write!(f, "{version} failed three times and is halted: {failure}")
+            }
+            Self::StageFailing { host, version, failure } => {
+                write!(f, "{host} failed with {version}: {failure}")
+            }
+            Self::HealthPending { answer, until } => {
+                write!(f, "not healthy yet ({answer}); has until {}", clock(*until))
+            }
+            Self::Unhealthy { answer } => write!(f, "not healthy: {answer}"),
+            Self::LoadBalancerCheck { row, status } => write!(f, "server row {row} is {status}, not UP yet"),
+            Self::ForeignDrain { rows } => write!(f, "taken out by somebody else: {}", list(rows)),
+            Self::ClaimedByOther { generation, service } => {
+                write!(f, "claimed by service {service}, generation {generation}")
+            }
+            Self::DirectionUnknown { target, observed } => write!(
+                f,
+                "{target} was never a target, and sorts below {observed}, which runs: forward or back?"
+            ),
+            Self::ReportOnly { steps } => write!(f, "mode is report: {steps} steps would start"),
+            Self::OutageNotAllowed { backend } => {
+                write!(f, "the last server of backend {backend} would have to go")
+            }
+            Self::SourceUnavailable { error } => write!(f, "the git remote cannot be read: {error}"),
+            Self::HistoryRewritten { accepted, found } => write!(
+                f,
+                "history was rewritten: {} does not descend from the accepted {}",
+                found.short(),
+                accepted.short()
+            ),
+            Self::RevisionInvalid { commit, error, errors } => {
+                write!(f, "commit {} is invalid ({errors} errors): {error}", commit.short())
+            }
+        }
+    }
+}
+
+impl Reason {
+    /// Who or what ends it.
+    #[expect(clippy::too_many_lines, reason = "one line for each reason: a catalogue, long and not complex")]
+    pub fn ends(&self) -> String {
+        match self {
+            Self::FreshFacts => "ends by itself, at the next reading".to_owned(),
+            Self::InFlight { .. } | Self::JobRunning { .. } => "ends when the job ends".to_owned(),
+            Self::StepOverdue { step, .. } => {
+                format!("look at it on the host: systemctl status reconcile-{step}; it is never killed by us")
+            }
+            Self::JobInDoubt { step } => {
+                format!("look at /var/lib/reconcile/jobs/{step} on the host, then `reconcile retry`")
+            }
+            Self::HostUnknown { kind, .. } | Self::NodeUnknown { kind, .. } => remedy(*kind).to_owned(),
+            Self::RowMissing { .. } | Self::RowElsewhere { .. } => {
+                "mend the load balancer's configuration, or the role's backends".to_owned()
+            }
+            Self::EarlierRole { .. } | Self::Downloading { .. } => "ends when those are done".to_owned(),
+            Self::Budget { .. } | Self::Parallel { .. } => "ends when one of them is back".to_owned(),
+            Self::BelowFloor(_) => "ends when more servers of it are in rotation".to_owned(),
+            Self::Draining { .. } => "ends with the sessions, or at the drain's deadline".to_owned(),
+            Self::DrainTimedOut { .. } | Self::Backoff { .. } => {
+                "tried again by itself; at once with `reconcile retry`".to_owned()
+            }
+            Self::Halted { .. } => {
+                "revert the commit, commit another version, or `reconcile retry`".to_owned()
+            }
+            Self::StageFailing { .. } => {
+                "ends when that host is well; or revert the commit, or commit another version".to_owned()
+            }
+            Self::HealthPending { .. } => "ends when the health check passes, or at its deadline".to_owned(),
+            Self::Unhealthy { .. } => "ends when the host is mended; it counts as out until then".to_owned(),
+            Self::LoadBalancerCheck { .. } => "ends when the load balancer's own check passes".to_owned(),
+            Self::ForeignDrain { .. } => "ends when whoever took it out makes it ready".to_owned(),
+            Self::ClaimedByOther { .. } => {
+                "stop one of the two services; a claim is in /var/lib/reconcile/claim.json".to_owned()
+            }
+            Self::DirectionUnknown { .. } => {
+                "write `direction = \"forward\"` or `\"back\"` beside the version in release.toml".to_owned()
+            }
+            Self::ReportOnly { .. } => "set `mode = \"reconcile\"` in environment.toml".to_owned(),
+            Self::OutageNotAllowed { .. } => {
+                "add a server to the backend, or set `allow_outage = true` on the role".to_owned()
+            }
+            Self::SourceUnavailable { .. } => {
+                "tried again by itself; the last accepted commit stays in force".to_owned()
+            }
+            Self::HistoryRewritten { found, .. } => {
+                format!(
+                    "a person accepts it: `reconcile accept-history {found} --reason …`; or push the old history back"
+                )
+            }
+            Self::RevisionInvalid { .. } => {
+                "push a valid commit (`reconcile check` tells); the last valid one stays in force".to_owned()
+            }
+        }
+    }
+}
+
+fn remedy(kind: crate::observed::UnknownKind) -> &'static str {
+    use crate::observed::UnknownKind;
+    match kind {
+        UnknownKind::Unreachable | UnknownKind::TimedOut => "ends when it answers again",
+        UnknownKind::KeyRefused => "put the service's public key into the host's authorized_keys",
+        UnknownKind::HostKeyChanged => {
+            "verify the new host key with its owner, then replace it in known_hosts"
+        }
+        UnknownKind::Unreadable => "see the detail; `reconcile observe` shows the raw answer",
+    }
+}
+
+fn list<T: fmt::Display>(items: &std::collections::BTreeSet<T>) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Time of day, UTC, to the second.
+fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%SZ").to_string()
+}

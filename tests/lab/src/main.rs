@@ -1,0 +1,138 @@
+//! The command `lab`: starts, uses and removes labs by hand.
+
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use lab::{HostKind, Lab, LabError, LabSpec, Traffic, all_labs, remove, remove_cache};
+
+/// Boots real Debian hosts on this machine, isolated from every network.
+#[derive(Parser)]
+#[command(name = "lab", version)]
+struct Arguments {
+    /// Which lab, when there are several.
+    #[arg(long, default_value = "lab")]
+    name: String,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Starts a fleet: two load balancers, web hosts, a storage host, a deploy host.
+    Up {
+        /// How many web hosts.
+        #[arg(long, default_value_t = 4)]
+        web: usize,
+    },
+    /// Runs a command on a host by ssh, or opens a shell.
+    Ssh {
+        /// The host.
+        host: String,
+        /// The command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Runs a program of this machine inside the lab's network.
+    Exec {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Sends requests through the load balancers and prints what happened as JSON.
+    Traffic {
+        /// For how long.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// Lists the labs and their hosts.
+    Status,
+    /// Removes the lab and all it left on this machine.
+    Down {
+        /// Also removes the cached root file system.
+        #[arg(long)]
+        cache: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error}");
+            ExitCode::from(if matches!(error, LabError::Unavailable { .. }) { 69 } else { 1 })
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), LabError> {
+    let name = &arguments.name;
+    match &arguments.verb {
+        Verb::Up { web } => up(name, *web),
+        Verb::Ssh { host, command } => {
+            let lab = Lab::attach(name)?;
+            let host = lab.host(host)?.name();
+            let mut ssh = lab.command("ssh");
+            ssh.arg("-F").arg(lab.ssh_files().config).arg(host).args(command);
+            become_program(ssh)
+        }
+        Verb::Exec { command } => {
+            let lab = Lab::attach(name)?;
+            let (program, rest) =
+                command.split_first().map_or(("true", &[][..]), |(first, rest)| (first, rest));
+            let mut inside = lab.command(program);
+            inside.args(rest);
+            become_program(inside)
+        }
+        Verb::Traffic { seconds } => {
+            let traffic = Traffic::start(&Lab::attach(name)?)?;
+            thread::sleep(Duration::from_secs(*seconds));
+            let report = traffic.stop()?;
+            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+            Ok(())
+        }
+        Verb::Status => {
+            status();
+            Ok(())
+        }
+        Verb::Down { cache } => {
+            remove(name)?;
+            if *cache { remove_cache() } else { Ok(()) }
+        }
+    }
+}
+
+fn up(name: &str, web: usize) -> Result<(), LabError> {
+    let began = Instant::now();
+    let lab = Lab::up(&LabSpec::standard(name).with_hosts("web", web, HostKind::Web))?;
+    for host in lab.hosts() {
+        println!("{:<12} {}", host.name(), host.address());
+    }
+    println!("ssh_config   {}", lab.ssh_files().config.display());
+    eprintln!("lab: {} hosts up in {:.1} s", lab.hosts().len(), began.elapsed().as_secs_f64());
+    lab.keep()
+}
+
+fn status() {
+    for lab in all_labs() {
+        let owner = lab.owner.map_or_else(String::new, |pid| format!(" (owned by process {pid})"));
+        println!("{}{owner}", lab.name);
+        for (host, address, running) in lab.hosts {
+            println!("  {host:<12} {address:<14} {}", if running { "running" } else { "stopped" });
+        }
+    }
+}
+
+fn become_program(mut command: std::process::Command) -> Result<(), LabError> {
+    let program = command.get_program().into();
+    Err(LabError::Io { what: "start", path: program, source: command.exec() })
+}
