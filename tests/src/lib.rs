@@ -1,1 +1,3 @@
-//! To be written.
+//! Scripts with golden output, rules of the house, and the fleet end to end. The library is what they share.
+
+pub mod script;

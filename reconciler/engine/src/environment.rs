@@ -15,8 +15,8 @@ pub(crate) struct Environment {
     pub(crate) plan: Option<Plan>,
     /// Readings under way.
     pub(crate) looking: BTreeSet<Scope>,
-    /// The primary reason that was last journaled.
-    told: Option<(Subject, Discriminant<Reason>)>,
+    /// The kind of the primary reason that was last journaled.
+    told: Option<Discriminant<Reason>>,
 }
 
 impl Environment {
@@ -52,12 +52,19 @@ impl Environment {
         let environment = &self.desired.environment;
         let mut news = Vec::new();
         let primary = self.plan.as_ref().and_then(|plan| plan.waiting.first());
-        let primary = primary.filter(|waiting| is_news(&waiting.reason));
-        let key = primary.map(|waiting| (waiting.subject.clone(), discriminant(&waiting.reason)));
-        if key != self.told {
-            let reason = primary.map(|waiting| format!("{}: {}", waiting.subject, waiting.reason));
-            news.push(Event::WaitingChanged { environment: environment.clone(), reason });
-            self.told = key;
+        let kind = primary.map(|waiting| discriminant(&waiting.reason));
+        match primary.filter(|waiting| is_news(&waiting.reason)) {
+            Some(waiting) if kind != self.told => {
+                let reason = Some(format!("{}: {}", waiting.subject, waiting.reason));
+                news.push(Event::WaitingChanged { environment: environment.clone(), reason });
+                self.told = kind;
+            }
+            // Another attempt does not end a trouble; its success does.
+            None if self.told.is_some() && history.troubles.is_empty() && !is_health(primary) => {
+                news.push(Event::WaitingChanged { environment: environment.clone(), reason: None });
+                self.told = None;
+            }
+            _ => {}
         }
         let commit = &self.desired.commit.id;
         let known = history.converged.as_ref().is_some_and(|(converged, _)| converged == commit);
@@ -79,6 +86,17 @@ impl Environment {
             converged_at: converged.map(|(_, at)| *at),
         })
     }
+}
+
+fn is_health(primary: Option<&model::Waiting>) -> bool {
+    primary.is_some_and(|waiting| {
+        matches!(
+            waiting.reason,
+            Reason::HealthPending { .. }
+                | Reason::InFlight { action: model::ActionKind::Activate, .. }
+                | Reason::FreshFacts
+        )
+    })
 }
 
 /// Work in progress is told by its steps already.

@@ -8,6 +8,7 @@ mod report;
 mod request;
 mod seams;
 mod service;
+pub mod stores;
 
 pub use report::{EnvironmentReport, HostReport, REPORT_FORMAT, Report, host_reports};
 pub use request::Request;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use model::{
     Commit, EnvironmentName, Generation, HealthState, HostName, InFlight, Observed, Plan, Reason, RoleName,
-    Running, Standing, Version,
+    Running, Standing, Subject, Version, Waiting,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,19 @@ pub struct EnvironmentReport {
     pub hosts: Vec<HostReport>,
     /// When actual last equalled desired, at the commit in force.
     pub converged_at: Option<Timestamp>,
+}
+
+impl EnvironmentReport {
+    /// The one reason that matters: for a host its own, else its role's; else, and for the whole environment, the
+    /// primary one. None: nothing waits.
+    pub fn explain(&self, host: Option<&HostName>) -> Option<&Waiting> {
+        let of = |subject: &Subject| self.plan.waiting.iter().find(|waiting| waiting.subject == *subject);
+        let Some(host) = host else { return self.plan.waiting.first() };
+        let role = self.hosts.iter().find(|report| report.host == *host).map(|report| report.role.clone());
+        of(&Subject::Host(host.clone()))
+            .or_else(|| of(&Subject::Role(role?)))
+            .or_else(|| self.plan.waiting.first())
+    }
 }
 
 /// One host at one moment.

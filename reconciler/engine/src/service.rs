@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Desired, EnvironmentName, Event, Mode, Reading, Recorded, Standing, Step};
+use model::{Desired, EnvironmentName, Event, Mode, Reading, Recorded, Revision, Standing, Step};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,8 @@ pub struct Service<W, J, S> {
     executor: Executor<W>,
     environments: BTreeMap<EnvironmentName, Environment>,
     reading: Option<(Timestamp, Reading)>,
+    /// The newest reading, when the journal refused it.
+    unrecorded: Option<(Timestamp, Reading)>,
     desired: watch::Sender<Arc<DesiredByName>>,
     standings: watch::Sender<Standings>,
     requests: mpsc::Receiver<Request>,
@@ -93,6 +95,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             executor,
             environments: BTreeMap::new(),
             reading: None,
+            unrecorded: None,
             desired,
             standings,
             requests,
@@ -136,6 +139,9 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     fn pass(&mut self) -> Instant {
         let now = self.world.now();
         let may_start = self.memory.flush();
+        if let Some((at, reading)) = self.unrecorded.take_if(|_| may_start) {
+            self.read(at, reading);
+        }
         let names: Vec<EnvironmentName> = self.environments.keys().cloned().collect();
         let wakes = names.iter().filter_map(|name| self.pass_one(name, now, may_start)).min();
         self.publish();
@@ -151,9 +157,9 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     fn pass_one(&mut self, name: &EnvironmentName, now: Timestamp, may_start: bool) -> Option<Timestamp> {
         let environment = self.environments.get_mut(name)?;
         let history = self.memory.history(name);
+        let reports_only = environment.desired.fleet.mode == Mode::Report;
         let plan = environment.plan(history, now);
         let (wake, observe) = (plan.wake, plan.observe.clone());
-        let reports_only = environment.desired.fleet.mode == Mode::Report;
         let steps = if may_start && !reports_only { plan.steps.clone() } else { Vec::new() };
         let news = environment.news(history);
         for scope in observe {
@@ -200,28 +206,37 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         }
     }
 
-    /// A look at git: a new valid commit is in force from here on.
+    /// A look at git: a new valid commit is in force from here on. What is not durable is not in force: while the
+    /// journal refuses, the reading is kept, and the old commit stays.
     fn read(&mut self, at: Timestamp, reading: Reading) {
-        let refused = refusal(&reading).filter(|_| self.errors() != reading.errors);
-        self.memory.record(at, &Vec::from_iter(refused));
-        let revision = reading.revision.clone();
-        self.reading = Some((at, reading));
-        let Some(revision) = revision else { return };
-        for (name, desired) in &revision.environments {
-            let accepted = self.memory.history(name).accepted.as_ref().map(|accepted| &accepted.commit);
-            if accepted != Some(&desired.commit.id) && !self.memory.record(at, &[accepted_event(desired)]) {
-                // Not durable, so not in force: the old commit stays until the journal can be written.
-                self.reading = None;
-                return;
+        let mut events: Vec<Event> =
+            refusal(&reading).filter(|_| self.errors() != reading.errors).into_iter().collect();
+        for desired in reading.revision.iter().flat_map(|revision| revision.environments.values()) {
+            let accepted = self.memory.history(&desired.environment).accepted.as_ref();
+            if accepted.is_none_or(|accepted| accepted.commit != desired.commit.id) {
+                events.push(accepted_event(desired));
             }
         }
-        self.desired.send_replace(Arc::new(revision.environments.clone()));
-        self.environments.retain(|name, _| revision.environments.contains_key(name));
-        for (name, desired) in revision.environments {
-            match self.environments.get_mut(&name) {
-                Some(environment) => environment.take(desired),
+        if !self.memory.record(at, &events) {
+            self.unrecorded = Some((at, reading));
+            return;
+        }
+        self.unrecorded = None;
+        if let Some(revision) = &reading.revision {
+            self.bring_into_force(revision);
+        }
+        self.reading = Some((at, reading));
+    }
+
+    fn bring_into_force(&mut self, revision: &Revision) {
+        let wanted = &revision.environments;
+        self.desired.send_replace(Arc::new(wanted.clone()));
+        self.environments.retain(|name, _| wanted.contains_key(name));
+        for (name, desired) in wanted {
+            match self.environments.get_mut(name) {
+                Some(environment) => environment.take(desired.clone()),
                 None => {
-                    self.environments.insert(name, Environment::new(desired));
+                    self.environments.insert(name.clone(), Environment::new(desired.clone()));
                 }
             }
         }

@@ -64,8 +64,9 @@ impl<'a> Capacity<'a> {
         let limit = host.role.max_unavailable;
         let out = self.out_by_role.entry(&host.role.name).or_default();
         if !out.contains(host.name) && out.len() >= limit {
+            let ours = out.iter().filter(|name| self.worked_on.contains(*name)).count();
             let out = out.iter().map(|name| (*name).clone()).collect();
-            return Err(Reason::Budget { out, limit });
+            return Err(Reason::Budget { out, ours, limit });
         }
         self.may_leave(survey, host)?;
         self.worked_on.insert(host.name);

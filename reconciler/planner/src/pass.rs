@@ -369,7 +369,7 @@ fn urgency(reason: &Reason) -> u8 {
         Reason::StageFailing { .. } | Reason::StepOverdue { .. } => 4,
         Reason::RowMissing { .. } | Reason::RowElsewhere { .. } | Reason::NodeUnknown { .. } => 4,
         Reason::Backoff { .. } | Reason::HostUnknown { .. } | Reason::DrainTimedOut { .. } => 5,
-        Reason::BelowFloor(_) => 6,
+        Reason::BelowFloor(_) | Reason::Budget { ours: 0, .. } => 6,
         Reason::Draining { .. } | Reason::HealthPending { .. } | Reason::LoadBalancerCheck { .. } => 7,
         Reason::InFlight { .. } | Reason::JobRunning { .. } => 8,
         Reason::Downloading { .. } | Reason::Budget { .. } | Reason::Parallel { .. } => 9,

@@ -21,7 +21,10 @@ impl State {
         }
         let newest = host.fences.get(service).copied().unwrap_or_default();
         if newest > step.generation {
-            self.violated(Promise::S6, format!("{} of generation {} acts after {newest}", step.id, step.generation));
+            self.violated(
+                Promise::S6,
+                format!("{} of generation {} acts after {newest}", step.id, step.generation),
+            );
         }
         self.changes += 1;
         Ok(())
@@ -73,8 +76,12 @@ impl State {
         let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
         for (node, key) in self.rows_of(name) {
             let row_id = RowId { node: node.clone(), backend: key.0.clone(), server: key.1.clone() };
-            let Some(row) = self.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key)) else { continue };
-            if matches!(row.taken_by, TakenBy::Person(at_ms) if at_ms >= noticed_ms) && !found.contains(&row_id) {
+            let Some(row) = self.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key)) else {
+                continue;
+            };
+            if matches!(row.taken_by, TakenBy::Person(at_ms) if at_ms >= noticed_ms)
+                && !found.contains(&row_id)
+            {
                 row.taken_by = TakenBy::Us;
             }
         }
@@ -124,7 +131,10 @@ impl State {
             return false;
         }
         if matches!(row.taken_by, TakenBy::Person(_)) {
-            self.violated(Promise::S12, format!("{}: {id} was taken out by a person, and is changed", step.id));
+            self.violated(
+                Promise::S12,
+                format!("{}: {id} was taken out by a person, and is changed", step.id),
+            );
         }
         self.set_admin(&id.node, key, admin, TakenBy::Us);
         true
@@ -136,7 +146,10 @@ impl State {
             return false;
         }
         if matches!(row.taken_by, TakenBy::Person(_)) {
-            self.violated(Promise::S12, format!("{}: {id} was taken out by a person, and is made ready", step.id));
+            self.violated(
+                Promise::S12,
+                format!("{}: {id} was taken out by a person, and is made ready", step.id),
+            );
         }
         self.set_admin(&id.node, key, Admin::Ready, TakenBy::Nobody);
         true

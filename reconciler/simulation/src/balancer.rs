@@ -71,7 +71,11 @@ impl Node {
 
     pub(crate) fn old_sessions(&self, now_ms: u64) -> BTreeMap<RowKey, u32> {
         let alive = |ends: &Vec<u64>| count(ends, now_ms);
-        self.old_ends_ms.iter().map(|(key, ends)| (key.clone(), alive(ends))).filter(|(_, n)| *n > 0).collect()
+        self.old_ends_ms
+            .iter()
+            .map(|(key, ends)| (key.clone(), alive(ends)))
+            .filter(|(_, n)| *n > 0)
+            .collect()
     }
 }
 
@@ -153,13 +157,25 @@ impl Server {
         *self = Self {
             epoch: self.epoch + 1,
             check: Check::Pending,
-            ..Self::in_rotation(&self.host, self.track, std::mem::take(&mut self.address), chance.ms(pace.sessions))
+            ..Self::in_rotation(
+                &self.host,
+                self.track,
+                std::mem::take(&mut self.address),
+                chance.ms(pace.sessions),
+            )
         };
         ends_ms
     }
 
     /// Brings sessions in line with whether the row takes traffic now.
-    pub(crate) fn settle(&mut self, now_ms: u64, chance: &mut Chance, pace: &Pace, sticky: bool, endless: bool) {
+    pub(crate) fn settle(
+        &mut self,
+        now_ms: u64,
+        chance: &mut Chance,
+        pace: &Pace,
+        sticky: bool,
+        endless: bool,
+    ) {
         let serves = self.takes_traffic();
         if serves && !self.serving {
             self.steady = chance.ms(pace.sessions);

@@ -118,7 +118,8 @@ impl SimWorld {
 
     /// A backend binds clients to servers by cookie from now on.
     pub fn make_sticky(&self, backend: &BackendId) {
-        for node in self.state().nodes.values_mut().filter(|node| node.load_balancer == backend.load_balancer) {
+        for node in self.state().nodes.values_mut().filter(|node| node.load_balancer == backend.load_balancer)
+        {
             node.sticky.insert(backend.backend.clone());
         }
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Activate, Claim, Failure, FailureKind, Generation, HostName, PackageName, Role, Service, ServiceName, Step,
-    StepId, Version,
+    Activate, Claim, Failure, FailureKind, Generation, HostName, PackageName, Role, Service, ServiceName,
+    Step, StepId, Version,
 };
 
 use crate::chance::Chance;
@@ -158,7 +158,13 @@ pub(crate) struct Host {
 
 impl Host {
     /// A host on which `version` of its role's packages runs, warm, since before the world began.
-    pub(crate) fn running(seed: u64, name: &HostName, role: &Arc<Role>, version: &Version, address: String) -> Self {
+    pub(crate) fn running(
+        seed: u64,
+        name: &HostName,
+        role: &Arc<Role>,
+        version: &Version,
+        address: String,
+    ) -> Self {
         let mut machine = Machine::new(seed, name);
         let package = Package { version: version.clone(), phase: Phase::Installed };
         let machine_id = machine.chance.hex40().split_off(8);
@@ -215,12 +221,16 @@ impl Host {
 
     /// Whether exactly these packages are wholly installed.
     pub(crate) fn has(&self, packages: &BTreeMap<PackageName, Version>) -> bool {
-        let same = |(name, version)| self.packages.get(name).is_some_and(|have: &Package| have.version == *version);
-        self.whole() && packages.iter().all(same)
+        let same = |name: &PackageName, version: &Version| {
+            self.packages.get(name).is_some_and(|have| have.version == *version)
+        };
+        self.whole() && packages.iter().all(|(name, version)| same(name, version))
     }
 
     pub(crate) fn has_staged(&self, packages: &BTreeMap<PackageName, Version>) -> bool {
-        packages.iter().all(|(name, version)| self.staged.get(name).is_some_and(|have| have.contains(version)))
+        packages
+            .iter()
+            .all(|(name, version)| self.staged.get(name).is_some_and(|have| have.contains(version)))
     }
 
     /// A stamp that is for this very process and boot.
@@ -234,7 +244,8 @@ impl Host {
     /// Whether every service that has to take up new versions runs this one.
     pub(crate) fn runs(&self, version: &Version) -> bool {
         let current = |process: &Process| {
-            process.spec.activate == Activate::None || process.live().is_some_and(|live| live.version == *version)
+            process.spec.activate == Activate::None
+                || process.live().is_some_and(|live| live.version == *version)
         };
         self.services.values().all(current)
     }
@@ -246,7 +257,10 @@ impl Host {
 
     /// What the guard on the host says to a changing command: older generations and other services are refused.
     pub(crate) fn refuses(&self, name: &HostName, step: &Step, service: &str) -> Option<Failure> {
-        let foreign = self.claim.as_ref().filter(|claim| claim.service != service || claim.generation > step.generation);
+        let foreign = self
+            .claim
+            .as_ref()
+            .filter(|claim| claim.service != service || claim.generation > step.generation);
         if let Some(claim) = foreign {
             let what = format!("{name} is claimed by {}, generation {}", claim.service, claim.generation);
             return Some(failure(FailureKind::Superseded, what));

@@ -74,7 +74,10 @@ impl State {
         });
         if let Some(row) = serving {
             let action = step.action.kind();
-            self.violated(Promise::S3, format!("{}: {action} on {} while {row} is in rotation", step.id, step.host));
+            self.violated(
+                Promise::S3,
+                format!("{}: {action} on {} while {row} is in rotation", step.id, step.host),
+            );
         }
     }
 
@@ -82,7 +85,9 @@ impl State {
     pub(crate) fn rotation(&self, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
         let backends: BTreeSet<&BackendName> = rows.iter().map(|row| &row.backend).collect();
         let mut all = BTreeMap::new();
-        let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else { return Rotation(all) };
+        let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else {
+            return Rotation(all);
+        };
         for backend in backends {
             for track in [None, Some(Track::Main), Some(Track::Canary)] {
                 all.insert((name.clone(), backend.clone(), track), self.seats(node, backend, track));

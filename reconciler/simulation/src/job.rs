@@ -48,6 +48,11 @@ impl Job {
         self.end == End::Running
     }
 
+    /// Whether dpkg is at work for it.
+    pub(crate) fn unpacks(&self) -> bool {
+        self.is_running() && self.stage == Stage::Unpack
+    }
+
     /// Its process is gone. Tells whether dpkg was at work.
     pub(crate) fn die(&mut self) -> bool {
         if !self.is_running() {
@@ -75,7 +80,8 @@ impl State {
             Action::Activate { services, stamp } => self.begin_activation(&step, services, stamp),
             _ => Next::End(Err(failure(FailureKind::Bug, format!("{} is no job", step.action.kind())))),
         };
-        let job = Job { step: Arc::clone(&step), stage: Stage::Fetch, due_ms: self.now_ms, end: End::Running };
+        let job =
+            Job { step: Arc::clone(&step), stage: Stage::Fetch, due_ms: self.now_ms, end: End::Running };
         if let Some(host) = self.hosts.get_mut(&step.host) {
             host.jobs.insert(step.id.clone(), job);
         }
@@ -86,7 +92,9 @@ impl State {
     pub(crate) fn job_moves(&mut self, name: &HostName, id: &StepId) {
         let now_ms = self.now_ms;
         let Some(host) = self.hosts.get_mut(name) else { return };
-        let Some(job) = host.jobs.get(id).filter(|job| job.is_running() && job.due_ms == now_ms) else { return };
+        let Some(job) = host.jobs.get(id).filter(|job| job.is_running() && job.due_ms == now_ms) else {
+            return;
+        };
         if !host.machine.runs() {
             host.frozen.push(id.clone());
             return;
@@ -137,12 +145,17 @@ impl State {
     }
 
     fn begin_install(&mut self, step: &Step) -> Next {
-        let Action::Install { packages, prepare, .. } = &step.action else { return Next::End(Ok(Outcome::AlreadyDone)) };
+        let Action::Install { packages, prepare, .. } = &step.action else {
+            return Next::End(Ok(Outcome::AlreadyDone));
+        };
         let Some(host) = self.hosts.get(&step.host) else { return Next::End(Ok(Outcome::AlreadyDone)) };
         let version = packages.values().next().cloned();
         if host.has(packages) {
             if host.installed_by_us.is_some() && host.installed_by_us == version {
-                self.violated(Promise::S7, format!("{} installs again what a job had installed: {}", step.id, step.host));
+                self.violated(
+                    Promise::S7,
+                    format!("{} installs again what a job had installed: {}", step.id, step.host),
+                );
             }
             return Next::End(Ok(Outcome::AlreadyDone));
         }
@@ -159,8 +172,11 @@ impl State {
     }
 
     fn fetched(&mut self, step: &Step) -> Next {
-        let locked = self.hosts.get(&step.host).is_some_and(|host| host.apt_locked);
-        if locked { Next::After(self.pace.lock_ms, Stage::LockWait) } else { self.begin_unpacking(step) }
+        if self.apt_lock(&step.host).is_some() {
+            Next::After(self.pace.lock_ms, Stage::LockWait)
+        } else {
+            self.begin_unpacking(step)
+        }
     }
 
     fn lock_waited(&mut self, step: &Step) -> Next {
@@ -172,11 +188,16 @@ impl State {
 
     /// From here on the new files are there, and what runs is older than they are.
     fn begin_unpacking(&mut self, step: &Step) -> Next {
-        let Action::Install { packages, .. } = &step.action else { return Next::End(Ok(Outcome::AlreadyDone)) };
+        let Action::Install { packages, .. } = &step.action else {
+            return Next::End(Ok(Outcome::AlreadyDone));
+        };
         let (unpack, repair, now_ms) = (self.pace.unpack, self.pace.repair, self.now_ms);
         let Some(host) = self.hosts.get_mut(&step.host) else { return Next::End(Ok(Outcome::AlreadyDone)) };
         if host.disk_full {
             return Next::End(Err(disk_full(&step.host)));
+        }
+        if host.has(packages) {
+            return Next::End(Ok(Outcome::AlreadyDone));
         }
         let repair_ms = if host.whole() { 0 } else { host.machine.chance.ms(repair) };
         host.interrupted = false;
@@ -243,7 +264,9 @@ impl State {
     }
 
     fn restarted(&mut self, step: &Step) -> Next {
-        let Action::Activate { services, stamp } = &step.action else { return Next::End(Ok(Outcome::AlreadyDone)) };
+        let Action::Activate { services, stamp } = &step.action else {
+            return Next::End(Ok(Outcome::AlreadyDone));
+        };
         let activates = self.release(stamp).activates;
         for service in services.iter().filter(|service| service.activate != Activate::None) {
             if activates {
@@ -272,7 +295,8 @@ impl State {
                 host.process(now_ms, warm_ms)
             }
         };
-        let stamp = Stamp { version: version.clone(), boot: host.boot, pid: live.pid, since_ms: live.since_ms };
+        let stamp =
+            Stamp { version: version.clone(), boot: host.boot, pid: live.pid, since_ms: live.since_ms };
         host.stamps.insert(service.name.clone(), stamp);
         let warm_ms = live.warm_ms;
         host.services.insert(service.name.clone(), Process { spec: service.clone(), run: Run::Live(live) });

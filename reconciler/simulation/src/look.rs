@@ -24,10 +24,18 @@ impl State {
             boot_id: host.boot_id(),
             codename: "bookworm".to_owned(),
             addresses: BTreeSet::from([host.address.clone()]),
-            packages: host.packages.iter().map(|(name, package)| (name.clone(), dpkg_tells(package))).collect(),
+            packages: host
+                .packages
+                .iter()
+                .map(|(name, package)| (name.clone(), dpkg_tells(package)))
+                .collect(),
             dpkg_interrupted: host.interrupted,
             staged: host.staged.clone(),
-            services: host.services.keys().map(|name| (name.clone(), self.service_state(host, name))).collect(),
+            services: host
+                .services
+                .keys()
+                .map(|name| (name.clone(), self.service_state(host, name)))
+                .collect(),
             health: self.health(host),
             claim: host.claim.clone(),
             job: host.running_job().cloned(),
@@ -74,12 +82,21 @@ impl State {
 
     pub(crate) fn health(&self, host: &Host) -> HealthState {
         if host.role.health.is_some() {
-            let answer = if host.services.values().all(|process| process.live().is_some()) { "503" } else { "refused" };
-            return if host.answering { HealthState::Healthy } else { HealthState::Unhealthy(answer.to_owned()) };
+            let answer = if host.services.values().all(|process| process.live().is_some()) {
+                "503"
+            } else {
+                "refused"
+            };
+            return if host.answering {
+                HealthState::Healthy
+            } else {
+                HealthState::Unhealthy(answer.to_owned())
+            };
         }
-        let unsteady = host.services.iter().find(|(_, process)| {
-            process.live().is_none_or(|live| self.uptime_ms(live) < STEADY_MS)
-        });
+        let unsteady = host
+            .services
+            .iter()
+            .find(|(_, process)| process.live().is_none_or(|live| self.uptime_ms(live) < STEADY_MS));
         match unsteady {
             Some((name, _)) => HealthState::Unhealthy(format!("{name} is not up for 10 s yet")),
             None => HealthState::Healthy,

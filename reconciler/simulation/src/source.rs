@@ -1,6 +1,7 @@
 //! A git repository that exists only in memory: commits, reverts, nonsense, force-pushes, a remote that goes away.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,14 +16,17 @@ use crate::clock::Clock;
 use crate::pace::Span;
 
 /// A scripted desired-state repository with its remote. Clones are handles on the same one; like a mirror on disk,
-/// it remembers over restarts of a service what was accepted.
+/// it remembers over restarts of a service what was accepted. Each clone knows for itself what news it has read: give
+/// each service its own.
 ///
 /// Commits are timed from the moment the source was made.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SimSource {
     repository: Arc<Mutex<Repository>>,
     news: watch::Sender<u64>,
     clock: Clock,
+    /// How much of the news this handle has read.
+    read: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -34,8 +38,6 @@ struct Repository {
     /// The head that was last accepted, valid or not: what comes next has to descend from it.
     accepted: Option<CommitId>,
     gone: Option<String>,
-    /// How much of the news has been read.
-    read: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +46,13 @@ struct Entry {
     commit: Commit,
     /// The environments, or every error.
     content: Result<BTreeMap<EnvironmentName, Desired>, Vec<String>>,
+}
+
+impl Clone for SimSource {
+    fn clone(&self) -> Self {
+        let (repository, news) = (Arc::clone(&self.repository), self.news.clone());
+        Self { repository, news, clock: self.clock, read: AtomicU64::new(0) }
+    }
 }
 
 impl SimSource {
@@ -57,15 +66,16 @@ impl SimSource {
             head: None,
             accepted: None,
             gone: None,
-            read: 0,
         };
         let clock = Clock::starting(settings.epoch);
-        Self { repository: Arc::new(Mutex::new(repository)), news: watch::Sender::new(0), clock }
+        let news = watch::Sender::new(0);
+        Self { repository: Arc::new(Mutex::new(repository)), news, clock, read: AtomicU64::new(0) }
     }
 
     /// Commits these environments, whole. Their `commit` and `ranks` are filled in here.
     pub fn commit(&self, subject: &str, environments: impl IntoIterator<Item = Desired>) -> CommitId {
-        let environments = environments.into_iter().map(|desired| (desired.environment.clone(), desired)).collect();
+        let environments =
+            environments.into_iter().map(|desired| (desired.environment.clone(), desired)).collect();
         self.push(subject, |repository| (repository.head.clone(), Ok(environments)))
     }
 
@@ -95,7 +105,8 @@ impl SimSource {
 
     /// Somebody force-pushes: the branch now ends in a new first commit, which holds these environments.
     pub fn rewrite(&self, subject: &str, environments: impl IntoIterator<Item = Desired>) -> CommitId {
-        let environments = environments.into_iter().map(|desired| (desired.environment.clone(), desired)).collect();
+        let environments =
+            environments.into_iter().map(|desired| (desired.environment.clone(), desired)).collect();
         self.push(subject, |_| (None, Ok(environments)))
     }
 
@@ -161,8 +172,11 @@ impl Repository {
         if obstacle.is_none() {
             self.accepted.clone_from(&self.head);
         }
-        let (obstacle, errors) = match (obstacle, self.accepted.as_ref().and_then(|id| self.commits.get(id))) {
-            (None, Some(Entry { commit, content: Err(errors), .. })) => (Some(invalid(commit, errors)), errors.clone()),
+        let (obstacle, errors) = match (obstacle, self.accepted.as_ref().and_then(|id| self.commits.get(id)))
+        {
+            (None, Some(Entry { commit, content: Err(errors), .. })) => {
+                (Some(invalid(commit, errors)), errors.clone())
+            }
             (obstacle, _) => (obstacle, Vec::new()),
         };
         Reading { revision: self.revision(), obstacle, errors }
@@ -191,7 +205,8 @@ impl Repository {
 
     fn ranks(&self, environment: &EnvironmentName) -> Vec<Version> {
         let contents = self.history(self.accepted.as_ref()).filter_map(|entry| entry.content.as_ref().ok());
-        let mut targets: Vec<&Version> = contents.filter_map(|all| all.get(environment)).map(|d| &d.target).collect();
+        let mut targets: Vec<&Version> =
+            contents.filter_map(|all| all.get(environment)).map(|d| &d.target).collect();
         targets.reverse();
         let mut ranks: Vec<Version> = Vec::new();
         for target in targets {
@@ -216,13 +231,12 @@ impl Source for SimSource {
             (*self.news.borrow(), repository.chance.ms(git))
         };
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        let mut repository = self.repository();
-        repository.read = repository.read.max(news);
-        repository.reading()
+        self.read.fetch_max(news, Ordering::SeqCst);
+        self.repository().reading()
     }
 
     async fn changed(&self) {
-        let read = self.repository().read;
+        let read = self.read.load(Ordering::SeqCst);
         // The sender lives in `self`: waiting cannot fail.
         let _ = self.news.subscribe().wait_for(|news| *news > read).await;
     }

@@ -10,7 +10,7 @@ use crate::balancer::{Node, RowKey};
 use crate::clock::Clock;
 use crate::host::{Host, Link, Machine, Run, failure};
 use crate::invariants::Violation;
-use crate::job::disk_full;
+use crate::job::{Job, disk_full};
 use crate::pace::Pace;
 
 /// What a package version is like. Keyed by the version as dpkg knows it.
@@ -147,10 +147,12 @@ impl State {
         host.or_else(|| self.nodes.get_mut(name).map(|node| &mut node.machine))
     }
 
-    /// Who holds apt's lock, if it is not us.
+    /// Who holds apt's lock: somebody else, or another job.
     pub(crate) fn apt_lock(&self, name: &HostName) -> Option<Failure> {
-        let locked = self.hosts.get(name).is_some_and(|host| host.apt_locked);
-        let what = || format!("{name}: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 4711");
+        let locked =
+            self.hosts.get(name).is_some_and(|host| host.apt_locked || host.jobs.values().any(Job::unpacks));
+        let what =
+            || format!("{name}: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 4711");
         locked.then(|| failure(FailureKind::PackageLocked, what()))
     }
 
@@ -192,7 +194,8 @@ impl State {
 
     /// Whether the application on a host answers now.
     fn answers(&self, host: &Host) -> bool {
-        let well = |live: &crate::host::Live| live.warm_ms <= self.now_ms && self.release(&live.version).healthy;
+        let well =
+            |live: &crate::host::Live| live.warm_ms <= self.now_ms && self.release(&live.version).healthy;
         host.machine.runs() && host.services.values().all(|process| process.live().is_some_and(well))
     }
 

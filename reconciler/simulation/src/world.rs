@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engine::World;
 use jiff::Timestamp;
 use model::{
-    Action, Admin, Failure, FailureKind, Fact, Fleet, HealthState, HostName, Observed, Outcome, Scope,
-    Step, StepId, Version,
+    Action, Admin, Fact, Failure, FailureKind, Fleet, HealthState, HostName, Observed, Outcome, Scope, Step,
+    StepId, Version,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,14 +31,21 @@ pub struct SimWorld {
     state: Arc<Mutex<State>>,
     clock: Clock,
     service: Arc<str>,
+    /// Cancelled when the process that holds this handle is gone.
+    dead: CancellationToken,
 }
 
 /// What became of a job that is waited for.
 enum Watched {
     Ended(Result<Outcome, Failure>),
-    Running { look_ms: u64 },
+    Running {
+        look_ms: u64,
+    },
     /// The connection is gone; it is noticed after this long.
-    Gone { after_ms: u64, failure: Failure },
+    Gone {
+        after_ms: u64,
+        failure: Failure,
+    },
 }
 
 impl SimWorld {
@@ -51,13 +58,25 @@ impl SimWorld {
     pub fn with(fleet: &Fleet, version: &Version, settings: Settings) -> Self {
         let state = State::new(fleet, version, settings);
         let clock = state.clock;
-        Self { state: Arc::new(Mutex::new(state)), clock, service: Arc::from("reconcile") }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            clock,
+            service: Arc::from("reconcile"),
+            dead: CancellationToken::new(),
+        }
     }
 
     /// The same world as another service sees it.
     #[must_use]
     pub fn as_service(&self, name: &str) -> Self {
         Self { service: Arc::from(name), ..self.clone() }
+    }
+
+    /// The same world as a process sees it that ends when `dead` is cancelled: from then on nothing that was begun
+    /// through this handle goes on, and nothing returns; what has reached a host by then has happened.
+    #[must_use]
+    pub fn until(&self, dead: &CancellationToken) -> Self {
+        Self { dead: dead.clone(), ..self.clone() }
     }
 
     /// Broken promises so far.
@@ -103,7 +122,8 @@ impl SimWorld {
             left.extend(host.claim.as_ref().map(|_| format!("{name} is claimed")));
         }
         for (name, node) in &state.nodes {
-            let ours = node.rows.iter().filter(|(_, row)| row.taken_by == TakenBy::Us && row.admin != Admin::Ready);
+            let ours =
+                node.rows.iter().filter(|(_, row)| row.taken_by == TakenBy::Us && row.admin != Admin::Ready);
             left.extend(ours.map(|(key, _)| format!("{}/{} on {name} is taken out by us", key.0, key.1)));
         }
         left
@@ -114,7 +134,9 @@ impl SimWorld {
         let state = self.state();
         let rows = state.nodes.get(node).filter(|node| node.passes_traffic()).map(|node| &node.rows);
         let serving = |rows: &std::collections::BTreeMap<_, crate::balancer::Server>| {
-            rows.iter().filter(|(key, row): &(&crate::balancer::RowKey, _)| key.0 == *backend && row.takes_traffic()).count()
+            rows.iter()
+                .filter(|(key, row): &(&crate::balancer::RowKey, _)| key.0 == *backend && row.takes_traffic())
+                .count()
         };
         rows.map_or(0, serving)
     }
@@ -240,10 +262,19 @@ impl SimWorld {
             return Err(failure);
         }
         let kind = step.action.kind();
-        Ok(if changed == 0 { Outcome::AlreadyDone } else { Outcome::Changed(format!("{kind} on {changed} nodes")) })
+        Ok(if changed == 0 {
+            Outcome::AlreadyDone
+        } else {
+            Outcome::Changed(format!("{kind} on {changed} nodes"))
+        })
     }
 
-    async fn act_on_node(&self, step: &Step, node: &HostName, obstacle: Option<Failure>) -> Result<bool, Failure> {
+    async fn act_on_node(
+        &self,
+        step: &Step,
+        node: &HostName,
+        obstacle: Option<Failure>,
+    ) -> Result<bool, Failure> {
         if let Some(failure) = obstacle {
             return Err(failure);
         }
@@ -308,14 +339,8 @@ impl SimWorld {
         self.reach(target, look).await?;
         Ok(shown)
     }
-}
 
-impl World for SimWorld {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    async fn observe(&self, scope: &Scope) -> Observed {
+    async fn see(&self, scope: &Scope) -> Observed {
         let at = self.now();
         let mut observed = Observed::default();
         match scope {
@@ -332,10 +357,25 @@ impl World for SimWorld {
         }
         observed
     }
+}
+
+impl World for SimWorld {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn observe(&self, scope: &Scope) -> Observed {
+        tokio::select! {
+            biased;
+            () = self.dead.cancelled() => std::future::pending().await,
+            observed = self.see(scope) => observed,
+        }
+    }
 
     async fn act(&self, step: &Step, cancel: &CancellationToken) -> Result<Outcome, Failure> {
         tokio::select! {
             biased;
+            () = self.dead.cancelled() => std::future::pending().await,
             () = cancel.cancelled() => Err(failure(FailureKind::Interrupted, format!("{} was given up", step.id))),
             result = self.carry_out(step) => result,
         }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
-use crate::failure::{Failure, Follows};
+use crate::failure::{Failure, FailureKind, Follows};
 use crate::ids::{CommitId, EnvironmentName, Generation, HostName, StepId};
 use crate::observed::Claim;
 use crate::plan::{Action, ActionKind, Outcome, ReadyBecause, Step};
@@ -291,7 +291,7 @@ impl History {
             Action::Download { .. } | Action::Cut { .. } | Action::Install { .. } => {}
         }
         let kind = step.action.kind();
-        self.troubles.retain(|host, trouble| *host != step.host || trouble.action != kind);
+        self.troubles.retain(|host, trouble| *host != step.host || !is_over(trouble, kind));
         if matches!(outcome, Outcome::Changed(_)) {
             self.learn_duration(kind, since, at);
         }
@@ -318,7 +318,7 @@ impl History {
 
     fn drain_timed_out(&mut self, at: Timestamp, step: &Step) {
         let failure = Failure {
-            kind: crate::failure::FailureKind::TimedOut,
+            kind: FailureKind::TimedOut,
             what: format!("sessions of {} did not end in time", step.host),
             detail: String::new(),
         };
@@ -354,6 +354,13 @@ impl History {
         let mean = self.durations_ms.entry(kind).or_insert(took_ms);
         *mean += (took_ms - *mean) / 4;
     }
+}
+
+/// A trouble is over when its action succeeds. Sessions that outlasted a drain are over only when the install comes: a
+/// new drain is just another try.
+fn is_over(trouble: &Trouble, succeeded: ActionKind) -> bool {
+    let outlasted = trouble.action == ActionKind::Drain && trouble.failure.kind == FailureKind::TimedOut;
+    succeeded == ActionKind::Install || (trouble.action == succeeded && !outlasted)
 }
 
 /// 2 s, 4 s, 8 s, … at most 60 s.

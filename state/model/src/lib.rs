@@ -9,6 +9,7 @@ pub mod histories;
 pub mod history;
 pub mod ids;
 pub mod observed;
+pub mod parse;
 pub mod plan;
 pub mod revision;
 pub mod version;

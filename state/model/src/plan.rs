@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::desired::{Argv, BackendId, Direction, Service};
 use crate::ids::{CommitId, EnvironmentName, Generation, HostName, PackageName, RoleName, RowId, StepId};
 use crate::version::Version;
-use crate::waiting::{EndedBy, Waiting};
+use crate::waiting::{EndedBy, Reason, Waiting};
 
 /// The answer of `plan()`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,11 @@ impl Plan {
         if done && self.steps.is_empty() && !busy && !self.progress.is_empty() {
             return Standing::Converged;
         }
-        match self.waiting.first().map(|waiting| waiting.reason.ended_by()) {
+        let primary = self.waiting.first().map(|waiting| &waiting.reason);
+        if matches!(primary, Some(Reason::ReportOnly { .. })) {
+            return Standing::Halted;
+        }
+        match primary.map(Reason::ended_by) {
             Some(EndedBy::Person) if !busy && self.steps.is_empty() => Standing::Halted,
             Some(EndedBy::World) if !busy && self.steps.is_empty() => Standing::Waiting,
             _ => Standing::Moving,

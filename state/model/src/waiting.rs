@@ -25,7 +25,7 @@ pub struct Waiting {
 }
 
 /// Who waits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
     /// The environment as a whole.
@@ -120,6 +120,8 @@ pub enum Reason {
     Budget {
         /// Those that are out.
         out: BTreeSet<HostName>,
+        /// How many of them we are working on: those come back by themselves.
+        ours: usize,
         /// How many may be out.
         limit: usize,
     },
@@ -277,7 +279,8 @@ impl Reason {
             | Self::Backoff { .. }
             | Self::HostUnknown { .. }
             | Self::DrainTimedOut { .. }
-            | Self::BelowFloor(_) => EndedBy::World,
+            | Self::BelowFloor(_)
+            | Self::Budget { ours: 0, .. } => EndedBy::World,
             Self::Draining { .. }
             | Self::HealthPending { .. }
             | Self::LoadBalancerCheck { .. }

@@ -29,7 +29,7 @@ impl fmt::Display for Reason {
             Self::Downloading { missing } => {
                 write!(f, "packages are being downloaded first ({missing} hosts to go)")
             }
-            Self::Budget { out, limit } => {
+            Self::Budget { out, limit, .. } => {
                 write!(f, "{} of at most {limit} hosts are out: {}", out.len(), list(out))
             }
             Self::Parallel { limit } => write!(f, "{limit} hosts are being worked on, as many as may be"),
@@ -45,7 +45,7 @@ impl fmt::Display for Reason {
                 write!(f, "sessions did not end in time; given back, drained again at {}", clock(*until))
             }
             Self::Backoff { action, failure, times, until } => {
-                write!(f, "{action}: {failure}; tried {times} times, again at {}", clock(*until))
+                write!(f, "{action}: {failure}; attempt {times}, again at {}", clock(*until))
             }
             Self::Halted { version, failure } => {
                 write!(f, "{version} failed three times and is halted: {failure}")
@@ -86,7 +86,6 @@ impl fmt::Display for Reason {
 
 impl Reason {
     /// Who or what ends it.
-    #[expect(clippy::too_many_lines, reason = "one line for each reason: a catalogue, long and not complex")]
     pub fn ends(&self) -> String {
         match self {
             Self::FreshFacts => "ends by itself, at the next reading".to_owned(),

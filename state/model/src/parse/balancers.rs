@@ -7,7 +7,7 @@ use super::problem::Problems;
 use super::raw::{RawBackend, RawEnvironment, RawLoadBalancer};
 use super::read::{At, Map};
 use super::template;
-use crate::desired::{DrainPolicy, LoadBalancer, OnTimeout, Role};
+use crate::desired::{BackendId, DrainPolicy, LoadBalancer, OnTimeout, Role};
 use crate::ids::{BackendName, HostName, LoadBalancerName};
 
 const DEFAULT_SOCKET: &str = "/run/haproxy/admin.sock";
@@ -15,37 +15,43 @@ const DEFAULT_SERVER: &str = "{host}";
 
 /// The load balancers that could be read.
 pub(super) struct Balancers {
-    groups: Vec<LoadBalancer>,
+    pub(super) groups: Vec<LoadBalancer>,
+    by_backend: BTreeMap<BackendName, Vec<BackendId>>,
     /// Whether each of them was read whole. If not, a backend that seems unknown may stand in what was not read.
     pub(super) whole: bool,
 }
 
 impl Balancers {
-    /// Every group that has a backend of this name.
-    pub(super) fn with<'a>(&'a self, backend: &'a BackendName) -> impl Iterator<Item = &'a LoadBalancer> {
-        self.groups.iter().filter(move |group| group.backends.contains_key(backend))
+    fn new(groups: Vec<LoadBalancer>, whole: bool) -> Self {
+        let mut by_backend: BTreeMap<BackendName, Vec<BackendId>> = BTreeMap::new();
+        for group in &groups {
+            for backend in group.backends.keys() {
+                let id = BackendId { load_balancer: group.name.clone(), backend: backend.clone() };
+                by_backend.entry(backend.clone()).or_default().push(id);
+            }
+        }
+        Self { groups, by_backend, whole }
+    }
+
+    /// The backend of this name in every group that has one.
+    pub(super) fn with(&self, backend: &BackendName) -> &[BackendId] {
+        self.by_backend.get(backend).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn backend_names(&self) -> impl Iterator<Item = &str> {
-        self.groups.iter().flat_map(|group| group.backends.keys().map(BackendName::as_str))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    pub(super) fn into_values(self) -> Vec<LoadBalancer> {
-        self.groups
+        self.by_backend.keys().map(BackendName::as_str)
     }
 }
 
+/// Every group that could be read whole.
 pub(super) fn resolve(file: &At<RawEnvironment>, problems: &mut Problems) -> Balancers {
     let mut seen = Seen::default();
     let written: &[At<RawLoadBalancer>] = file.load_balancer.as_deref().unwrap_or_default();
     let groups: Vec<LoadBalancer> =
         written.iter().filter_map(|group| load_balancer(group, &mut seen, problems)).collect();
     let unread = file.node.has("load_balancer") && file.load_balancer.is_none();
-    Balancers { whole: !unread && groups.len() == written.len(), groups }
+    let whole = !unread && groups.len() == written.len();
+    Balancers::new(groups, whole)
 }
 
 #[derive(Default)]
@@ -55,7 +61,11 @@ struct Seen {
     counted: usize,
 }
 
-fn load_balancer(raw: &At<RawLoadBalancer>, seen: &mut Seen, problems: &mut Problems) -> Option<LoadBalancer> {
+fn load_balancer(
+    raw: &At<RawLoadBalancer>,
+    seen: &mut Seen,
+    problems: &mut Problems,
+) -> Option<LoadBalancer> {
     if let Some(name) = raw.name.get() {
         if !seen.names.insert(name.value.clone()) {
             problems.add(name.at(), format!("load balancer `{}` is already defined", name.value));
@@ -78,7 +88,7 @@ fn load_balancer(raw: &At<RawLoadBalancer>, seen: &mut Seen, problems: &mut Prob
 /// A node belongs to one group of an environment. Other environments may share it: each has its own rows there.
 fn nodes(raw: &RawLoadBalancer, seen: &mut Seen, problems: &mut Problems) -> Option<Vec<HostName>> {
     let written = raw.nodes.get()?;
-    if written.node.at == written.at().clone() && written.value.is_empty() {
+    if written.node.is_empty() {
         problems.add(written.at(), "a load balancer needs at least one node");
     }
     let owner = raw.name.get().map_or_else(String::new, |name| name.value.to_string());
@@ -104,8 +114,7 @@ fn drain_policies(
     backends: &At<Map<BackendName, RawBackend>>,
     problems: &mut Problems,
 ) -> Option<BTreeMap<BackendName, DrainPolicy>> {
-    if backends.iter().next().is_none() && matches!(&backends.node.value, super::tree::Value::Table(t) if t.is_empty())
-    {
+    if backends.node.is_empty() {
         problems.add(backends.at(), "a load balancer needs at least one backend");
     }
     let policy = |raw: &RawBackend| {
@@ -130,7 +139,7 @@ pub(super) fn check_unserved(file: &RawEnvironment, roles: &[Role], problems: &m
     for group in file.load_balancer.iter().flatten().filter(|_| whole) {
         for (name, _) in group.backends.get().iter().flat_map(|backends| backends.iter()) {
             if !served.contains(&name.value) {
-                problems.add(name.at(), format!("no role serves in backend `{}`", name.value));
+                problems.warn(name.at(), format!("no role serves in backend `{}`", name.value));
             }
         }
     }

@@ -10,7 +10,7 @@ use super::problem::{Position, Problems};
 use super::raw::{Count, RawEnvironment};
 use super::read::At;
 use super::roles;
-use crate::desired::{Deadlines, Fleet, Limit, Role};
+use crate::desired::{Deadlines, Fleet, Limit};
 use crate::ids::HostName;
 
 const DEFAULT_MAX_UNAVAILABLE: Limit = Limit::Percent(10);
@@ -41,7 +41,7 @@ pub(super) fn resolve(file: &At<RawEnvironment>, problems: &mut Problems) -> Res
         fleet: Fleet {
             mode: file.mode.unwrap_or_default(),
             roles,
-            load_balancers: load_balancers.into_values(),
+            load_balancers: load_balancers.groups,
             backend_limit: limit,
             max_parallel: parallel.map_or(DEFAULT_MAX_PARALLEL, |Count(count)| count),
             deadlines: deadlines(file),
@@ -78,7 +78,12 @@ pub(super) struct Hosts {
 
 impl Hosts {
     /// Expands one host or range for an owner (`role `web``), and reports hosts that somebody owns already.
-    pub(super) fn claim(&mut self, range: &At<HostRange>, owner: &str, problems: &mut Problems) -> Vec<HostName> {
+    pub(super) fn claim(
+        &mut self,
+        range: &At<HostRange>,
+        owner: &str,
+        problems: &mut Problems,
+    ) -> Vec<HostName> {
         self.counted += range.len();
         if self.counted > MAX_HOSTS {
             if self.counted - range.len() <= MAX_HOSTS {
@@ -107,9 +112,4 @@ pub(super) fn some_of(hosts: &[HostName]) -> String {
         [host] => format!("host `{host}` is"),
         [host, rest @ ..] => format!("host `{host}` and {} more are", rest.len()),
     }
-}
-
-/// A role that was read whole, for the rules that look at all of them.
-pub(super) fn named<'a>(roles: &'a [Role], name: &str) -> Option<&'a Role> {
-    roles.iter().find(|role| role.name.as_str() == name)
 }

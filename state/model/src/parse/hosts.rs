@@ -119,12 +119,10 @@ mod tests {
 
     #[test]
     fn a_range_counts_with_the_width_it_is_written_in() {
-        assert_eq!(expand("web-[08:11].example"), [
-            "web-08.example",
-            "web-09.example",
-            "web-10.example",
-            "web-11.example"
-        ]);
+        assert_eq!(
+            expand("web-[08:11].example"),
+            ["web-08.example", "web-09.example", "web-10.example", "web-11.example"]
+        );
         assert_eq!(expand("web[9:10]"), ["web9", "web10"]);
         assert_eq!(expand("[1:2]-db"), ["1-db", "2-db"]);
         assert_eq!(expand("gitaly-01"), ["gitaly-01"]);
@@ -136,8 +134,13 @@ mod tests {
         let refused = |text| HostRange::parse(text).unwrap_err();
         assert_eq!(refused("web-[20:01]"), "host range `web-[20:01]` counts down");
         assert_eq!(refused("web-[01:100]"), "host range `web-[01:100]` has ends of different width");
-        assert_eq!(refused("web-[1:20001]"), "host range `web-[1:20001]` has 20001 hosts; at most 20000 are allowed");
-        for malformed in ["web-[01-20]", "web-[01:20", "web-[1:2][3:4]", "web-[a:b]", "w[1:9999999999]", "w[:]", "w[+1:2]"] {
+        assert_eq!(
+            refused("web-[1:20001]"),
+            "host range `web-[1:20001]` has 20001 hosts; at most 20000 are allowed"
+        );
+        for malformed in
+            ["web-[01-20]", "web-[01:20", "web-[1:2][3:4]", "web-[a:b]", "w[1:9999999999]", "w[:]", "w[+1:2]"]
+        {
             assert_eq!(refused(malformed), format!("`{malformed}` is not a host range like `web-[01:20]`"));
         }
         assert!(refused("-oProxyCommand=reboot").contains("is not a host name"));

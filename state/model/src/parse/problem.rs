@@ -1,5 +1,6 @@
 //! What is wrong with a desired-state repository, and exactly where.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -45,13 +46,6 @@ pub(super) struct Position {
     pub(super) offset: usize,
 }
 
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let before = self.file.text.get(..self.offset).unwrap_or(&self.file.text);
-        write!(f, "{}:{}", self.file.path, before.matches('\n').count() + 1)
-    }
-}
-
 #[derive(Debug)]
 struct Found {
     at: Position,
@@ -63,6 +57,7 @@ struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Found>,
+    warnings: Vec<Found>,
 }
 
 impl Problems {
@@ -70,8 +65,18 @@ impl Problems {
         self.found.push(Found { at: at.clone(), message: message.into(), hint: None });
     }
 
-    pub(super) fn add_with_hint(&mut self, at: &Position, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn add_with_hint(
+        &mut self,
+        at: &Position,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.found.push(Found { at: at.clone(), message: message.into(), hint: Some(hint.into()) });
+    }
+
+    /// Something odd that does no harm.
+    pub(super) fn warn(&mut self, at: &Position, message: impl Into<String>) {
+        self.warnings.push(Found { at: at.clone(), message: message.into(), hint: None });
     }
 
     /// A word that is none of the words known here.
@@ -86,19 +91,20 @@ impl Problems {
         self.found.push(Found { at: at.clone(), message: message.into(), hint });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.found.is_empty()
+    /// The problems, and the warnings.
+    pub(super) fn into_sorted(self) -> (Vec<Problem>, Vec<Problem>) {
+        (sorted(self.found), sorted(self.warnings))
     }
+}
 
-    /// In the order of the files and of the lines in them, each once: a file that two others extend is read twice.
-    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
-        self.found.sort_by(|a, b| (&a.at.file.path, a.at.offset).cmp(&(&b.at.file.path, b.at.offset)));
-        let mut counter = LineCounter::default();
-        let mut problems: Vec<Problem> = self.found.into_iter().map(|found| counter.place(found)).collect();
-        let mut seen = std::collections::BTreeSet::new();
-        problems.retain(|problem| seen.insert(problem.clone()));
-        problems
-    }
+/// In the order of the files and of the lines in them, each once: a file that two others extend is read twice.
+fn sorted(mut found: Vec<Found>) -> Vec<Problem> {
+    found.sort_by(|a, b| (&a.at.file.path, a.at.offset).cmp(&(&b.at.file.path, b.at.offset)));
+    let mut counter = LineCounter::default();
+    let mut problems: Vec<Problem> = found.into_iter().map(|found| counter.place(found)).collect();
+    let mut seen = BTreeSet::new();
+    problems.retain(|problem| seen.insert(problem.clone()));
+    problems
 }
 
 /// Counts lines of one file after the other in one pass over each, however many problems it has.
@@ -127,7 +133,8 @@ impl LineCounter {
 
 /// The known word that was probably meant: one slip in a short word, more in a long one.
 fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let distance = |candidate: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
+    let distance =
+        |candidate: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
     let allowed = (word.chars().count() / 3).max(1);
     known
         .into_iter()

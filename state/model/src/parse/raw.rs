@@ -8,11 +8,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::hosts::HostRange;
 use super::problem::Problems;
 use super::raw_policy::{
-    RawCheck, RawConfigAgent, RawFollow, RawFreeze, RawGate, RawMigrations, RawPromotion, RawStage, RawStageDefaults,
+    RawCheck, RawConfigAgent, RawFollow, RawFreeze, RawGate, RawMigrations, RawPromotion, RawStage,
+    RawStageDefaults,
 };
 use super::read::{At, Map, Need, Read, expected, table, words};
 use super::text::{
-    Duration, HostPath, HttpUrl, Name, RepositoryPath, Requirement, ServerTemplate, TcpAddress, VersionTemplate,
+    Duration, HostPath, HttpUrl, Name, RepositoryPath, Requirement, ServerTemplate, TcpAddress,
+    VersionTemplate,
 };
 use super::tree::{Node, Value};
 use crate::desired::{Argv, Limit, Mode, OnTimeout, Track};
@@ -281,7 +283,8 @@ impl Read for Limit {
                 let percent = text.strip_suffix('%').and_then(|number| number.parse::<u8>().ok());
                 let percent = percent.filter(|percent| (1..=100).contains(percent));
                 if percent.is_none() {
-                    problems.add(&node.at, format!("`{text}` is neither a number nor a percentage like `10%`"));
+                    problems
+                        .add(&node.at, format!("`{text}` is neither a number nor a percentage like `10%`"));
                 }
                 percent.map(Self::Percent)
             }

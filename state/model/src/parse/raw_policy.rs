@@ -231,7 +231,8 @@ impl Read for Moment {
         };
         let moment = weekly(&text).or_else(|| once(&text));
         if moment.is_none() {
-            problems.add(&node.at, format!("`{text}` is not a moment like `Fri 18:00` or `2026-12-24 18:00`"));
+            problems
+                .add(&node.at, format!("`{text}` is not a moment like `Fri 18:00` or `2026-12-24 18:00`"));
         }
         moment
     }

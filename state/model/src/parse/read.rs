@@ -5,6 +5,7 @@
 //! is derived from the same fields.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -68,6 +69,14 @@ impl<T> Deref for At<T> {
 impl<K, V> Map<K, V> {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&At<K>, &At<V>)> {
         self.0.iter().map(|(key, value)| (key, value))
+    }
+}
+
+/// The names that a table defines, those with a mistaken value too: a reference to one of them is no mistake.
+pub(super) fn names_in<K, V>(map: Option<&At<Map<K, V>>>) -> BTreeSet<&str> {
+    match map.map(|map| &map.node.value) {
+        Some(Value::Table(table)) => table.keys().map(String::as_str).collect(),
+        _ => BTreeSet::new(),
     }
 }
 

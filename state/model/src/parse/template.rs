@@ -32,12 +32,13 @@ pub(super) fn check_command(command: &At<Argv>, problems: &mut Problems) {
     }
 }
 
+/// Looks at every character once, whatever the text.
 fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices('{').filter_map(|(start, _)| {
-        let end = start + text.get(start..)?.find('}')? + 1;
-        let name = text.get(start + 1..end - 1)?;
-        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let rest = text.get(start + 1..)?;
+        let name = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|length| *length > 0)?;
         let foreign = text.get(..start)?.ends_with('%');
-        (is_name && !foreign).then(|| text.get(start..end)).flatten()
+        let closed = rest.get(name..)?.starts_with('}');
+        (closed && !foreign).then(|| text.get(start..start + name + 2)).flatten()
     })
 }

@@ -48,6 +48,15 @@ impl Node {
         }
     }
 
+    /// Whether it was written as an empty list or table; one whose items were refused is not empty.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.value {
+            Value::List(items) => items.is_empty(),
+            Value::Table(table) => table.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The value of a key, when this is a table that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Rc<Node>> {
         match &self.value {
@@ -136,9 +145,9 @@ impl Growing<'_> {
                 Ok(number) => Value::Float(number),
                 Err(_) => return self.refuse(&at, format!("`{number}` is not a number")),
             },
-            DeValue::Array(items) => {
-                Value::List(items.into_iter().filter_map(|item| self.node(item, depth + 1).map(Rc::new)).collect())
-            }
+            DeValue::Array(items) => Value::List(
+                items.into_iter().filter_map(|item| self.node(item, depth + 1).map(Rc::new)).collect(),
+            ),
             DeValue::Table(table) => Value::Table(self.table(table, depth + 1)),
         };
         Some(Node { at, value })

@@ -1,0 +1,18 @@
+# Everything a fresh machine needs is set up by the first target of each command.
+.PHONY: setup demo test check bench
+
+demo: setup   ## a fleet, a service, a commit that moves the fleet, a revert that takes it back
+	cargo run --quiet -p cli -- demo
+
+test: setup   ## every test; real hosts where root and Debian allow
+	cargo test --workspace --quiet
+
+check: setup  ## formatting and lints, as CI sees them
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+bench: setup  ## the figures in docs/figures.md
+	cargo bench --quiet -p tests
+
+setup:
+	@sh packaging/setup.sh

@@ -1,0 +1,121 @@
+//! A small fleet, and steps on it: one storage host without a backend, four web hosts behind two load balancer nodes.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use model::*;
+
+pub(crate) fn version(text: &str) -> Version {
+    Version::parse(text).expect("tests write valid versions")
+}
+
+pub(crate) fn host(name: &str) -> HostName {
+    HostName::from(name)
+}
+
+pub(crate) fn web() -> BackendId {
+    BackendId { load_balancer: "fe".into(), backend: "web".into() }
+}
+
+fn role(name: &str, hosts: &[&str], backends: Vec<BackendId>) -> Role {
+    let service = Service { name: "app".into(), systemd: true, activate: Activate::Restart, running: None };
+    let health = Health {
+        probe: Probe::Http("http://{host}:8080/ready".into()),
+        within: SignedDuration::from_secs(30),
+    };
+    Role {
+        name: name.into(),
+        track: Track::Main,
+        hosts: hosts.iter().map(|name| host(name)).collect(),
+        packages: vec!["app".into()],
+        package_version: "{version}".into(),
+        health: (!backends.is_empty()).then_some(health),
+        backends,
+        max_unavailable: 1,
+        allow_outage: false,
+        prepare: Vec::new(),
+        configure: vec![Argv(vec!["app-configure".into()])],
+        services: vec![service],
+    }
+}
+
+pub(crate) fn fleet() -> Fleet {
+    let policy = DrainPolicy { timeout: SignedDuration::from_secs(30), on_timeout: OnTimeout::Wait };
+    let balancer = LoadBalancer {
+        name: "fe".into(),
+        nodes: vec![host("lb-1"), host("lb-2")],
+        socket: "/run/haproxy/admin.sock".into(),
+        server: "{host}".into(),
+        backends: BTreeMap::from([("web".into(), policy)]),
+    };
+    Fleet {
+        mode: Mode::Reconcile,
+        roles: vec![
+            role("storage", &["storage-1"], Vec::new()),
+            role("web", &["web-1", "web-2", "web-3", "web-4"], vec![web()]),
+        ],
+        load_balancers: vec![balancer],
+        backend_limit: Limit::Percent(25),
+        max_parallel: 10,
+        deadlines: Deadlines { step: SignedDuration::from_mins(15), rollout: SignedDuration::from_hours(4) },
+    }
+}
+
+pub(crate) fn desired(target: &str) -> Desired {
+    let commit =
+        Commit { id: "0".into(), author: String::new(), subject: String::new(), at: Timestamp::UNIX_EPOCH };
+    Desired {
+        environment: "production".into(),
+        commit,
+        target: version(target),
+        direction: None,
+        ranks: Vec::new(),
+        fleet: fleet(),
+    }
+}
+
+pub(crate) fn rows(name: &str) -> BTreeSet<RowId> {
+    ["lb-1", "lb-2"].map(|node| row(node, name)).into()
+}
+
+pub(crate) fn row(node: &str, server: &str) -> RowId {
+    RowId { node: host(node), backend: "web".into(), server: server.into() }
+}
+
+/// A step with a name of its own, of generation 1.
+pub(crate) fn step(id: &str, name: &str, action: Action) -> Step {
+    Step {
+        id: id.into(),
+        environment: "production".into(),
+        host: host(name),
+        role: "web".into(),
+        commit: "c0ffee".into(),
+        version: version("2"),
+        generation: Generation(1),
+        action,
+        why: String::new(),
+        deadline: SignedDuration::from_mins(15),
+    }
+}
+
+pub(crate) fn install(to: &str) -> Action {
+    let packages = BTreeMap::from([("app".into(), version(to))]);
+    Action::Install { packages, prepare: Vec::new(), configure: Vec::new() }
+}
+
+pub(crate) fn activate(to: &str) -> Action {
+    Action::Activate { services: fleet().roles[1].services.clone(), stamp: version(to) }
+}
+
+pub(crate) fn drain(name: &str) -> Action {
+    Action::Drain { rows: rows(name) }
+}
+
+pub(crate) fn ready(name: &str) -> Action {
+    Action::Ready { rows: rows(name), because: ReadyBecause::Healthy }
+}
+
+pub(crate) fn claim() -> Action {
+    Action::Claim { found: BTreeSet::new() }
+}

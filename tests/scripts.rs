@@ -1,0 +1,48 @@
+//! Every script in `tests/scripts` and its golden output beside it. `UPDATE_GOLDEN=1` writes the output anew; the diff
+//! is then for review.
+
+use std::path::{Path, PathBuf};
+
+fn scripts() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let mut scripts: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "script"))
+        .collect();
+    scripts.sort();
+    scripts
+}
+
+fn play(script: &Path) -> String {
+    let text = std::fs::read_to_string(script).unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    eprintln!("{}", script.display());
+    runtime.block_on(tests::script::run(&text))
+}
+
+#[test]
+fn every_script_ends_as_its_golden_file_says() {
+    let scripts = scripts();
+    assert!(scripts.len() >= 10, "only {} scripts", scripts.len());
+    let mut wrong = Vec::new();
+    for script in scripts {
+        let (golden, played) = (script.with_extension("out"), play(&script));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&golden, &played).unwrap();
+        }
+        if std::fs::read_to_string(&golden).unwrap_or_default() != played {
+            wrong.push(format!("{}:\n{played}", script.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_script_breaks_a_promise() {
+    for script in scripts() {
+        let golden = std::fs::read_to_string(script.with_extension("out")).unwrap();
+        assert!(!golden.contains("VIOLATION"), "{}", script.display());
+    }
+}
