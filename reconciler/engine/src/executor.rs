@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::{EnvironmentName, Failure, FailureKind, Observed, Outcome, Scope, Step, StepId};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::seams::World;
 
@@ -32,7 +33,7 @@ impl<W: World> Executor<W> {
     pub(crate) fn act(&mut self, step: Step) {
         let (world, cancel) = (self.world.clone(), self.cancel.clone());
         let (environment, id) = (step.environment.clone(), step.id.clone());
-        let action = tokio::spawn(async move { world.act(&step, &cancel).await });
+        let action = AbortOnDropHandle::new(tokio::spawn(async move { world.act(&step, &cancel).await }));
         self.tasks.spawn(async move {
             let result = match action.await {
                 Ok(result) => result,
@@ -45,7 +46,7 @@ impl<W: World> Executor<W> {
     pub(crate) fn look(&mut self, environment: EnvironmentName, scope: Scope) {
         let world = self.world.clone();
         let looked_at = scope.clone();
-        let reading = tokio::spawn(async move { world.observe(&looked_at).await });
+        let reading = AbortOnDropHandle::new(tokio::spawn(async move { world.observe(&looked_at).await }));
         self.tasks.spawn(async move {
             // A reading that panicked leaves no fact: the next pass asks again, and the panic is on stderr.
             let observed = reading.await.unwrap_or_default();

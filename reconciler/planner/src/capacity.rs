@@ -11,11 +11,11 @@ pub(crate) struct Capacity<'a> {
     max_parallel: usize,
     worked_on: BTreeSet<&'a HostName>,
     out_by_role: BTreeMap<&'a RoleName, BTreeSet<&'a HostName>>,
-    /// Hosts that are in rotation somewhere and will leave it.
+    /// Hosts that will leave rotation, or are admitted to.
     leaving: BTreeSet<&'a HostName>,
-    /// In rotation per (node, backend, track).
-    in_rotation: BTreeMap<(&'a HostName, BackendId, Track), BTreeSet<&'a HostName>>,
-    configured: BTreeMap<(BackendId, Track), usize>,
+    /// Servers in rotation that stay there, by node, backend and track.
+    staying: BTreeMap<(&'a HostName, &'a BackendId, Track), usize>,
+    configured: BTreeMap<(&'a BackendId, Track), usize>,
 }
 
 impl<'a> Capacity<'a> {
@@ -26,16 +26,16 @@ impl<'a> Capacity<'a> {
             worked_on: BTreeSet::new(),
             out_by_role: BTreeMap::new(),
             leaving: BTreeSet::new(),
-            in_rotation: BTreeMap::new(),
+            staying: BTreeMap::new(),
             configured: BTreeMap::new(),
         };
         for host in &survey.hosts {
-            capacity.count_host(survey, host, leaving(host));
+            capacity.count_host(host, leaving(host));
         }
         capacity
     }
 
-    fn count_host(&mut self, survey: &'a Survey<'a>, host: &'a HostView<'a>, leaving: bool) {
+    fn count_host(&mut self, host: &'a HostView<'a>, leaving: bool) {
         let worked_on = host.claim.is_ours() || host.in_flight.is_some_and(is_claiming);
         if worked_on {
             self.worked_on.insert(host.name);
@@ -43,16 +43,23 @@ impl<'a> Capacity<'a> {
         if worked_on || host.is_unwell() || host.serves_nowhere() {
             self.out_by_role.entry(&host.role.name).or_default().insert(host.name);
         }
-        if leaving || host.in_flight.is_some_and(is_claiming) {
-            self.leaving.insert(host.name);
-        }
         for backend in &host.role.backends {
-            *self.configured.entry((backend.clone(), host.role.track)).or_default() += 1;
+            *self.configured.entry((backend, host.role.track)).or_default() += 1;
         }
         for row in host.rows.iter().filter(|row| row.in_rotation()) {
-            let Some((node, _)) = survey.observed.nodes.get_key_value(&row.id.node) else { continue };
-            let key = (node, row.backend.clone(), host.role.track);
-            self.in_rotation.entry(key).or_default().insert(host.name);
+            *self.staying.entry((row.node, row.backend, host.role.track)).or_default() += 1;
+        }
+        if leaving || host.in_flight.is_some_and(is_claiming) {
+            self.leaves(host);
+        }
+    }
+
+    fn leaves(&mut self, host: &HostView<'a>) {
+        if !self.leaving.insert(host.name) {
+            return;
+        }
+        for row in host.rows.iter().filter(|row| row.in_rotation()) {
+            *self.staying.entry((row.node, row.backend, host.role.track)).or_default() -= 1;
         }
     }
 
@@ -70,7 +77,7 @@ impl<'a> Capacity<'a> {
         }
         self.may_leave(survey, host)?;
         self.worked_on.insert(host.name);
-        self.leaving.insert(host.name);
+        self.leaves(host);
         self.out_by_role.entry(&host.role.name).or_default().insert(host.name);
         Ok(())
     }
@@ -79,15 +86,13 @@ impl<'a> Capacity<'a> {
     /// nothing, so a host that serves nowhere always may.
     pub(crate) fn may_leave(&self, survey: &Survey<'_>, host: &HostView<'a>) -> Result<(), Reason> {
         for row in host.rows.iter().filter(|row| row.in_rotation()) {
-            let floor = self.floor(survey, host, &row.backend)?;
-            let key = (&row.id.node, row.backend.clone(), host.role.track);
-            let others = self.in_rotation.get(&key).map_or(0, |names| {
-                names.iter().filter(|name| **name != host.name && !self.leaving.contains(*name)).count()
-            });
+            let floor = self.floor(survey, host, row.backend)?;
+            let staying = self.staying.get(&(row.node, row.backend, host.role.track)).copied().unwrap_or(0);
+            let others = staying - usize::from(!self.leaving.contains(host.name));
             if others < floor {
                 return Err(Reason::BelowFloor(Floor {
                     backend: row.backend.clone(),
-                    node: row.id.node.clone(),
+                    node: row.node.clone(),
                     in_rotation: others + 1,
                     floor,
                 }));
@@ -97,7 +102,7 @@ impl<'a> Capacity<'a> {
     }
 
     fn floor(&self, survey: &Survey<'_>, host: &HostView<'_>, backend: &BackendId) -> Result<usize, Reason> {
-        let configured = self.configured.get(&(backend.clone(), host.role.track)).copied().unwrap_or(0);
+        let configured = self.configured.get(&(backend, host.role.track)).copied().unwrap_or(0);
         let floor = configured.saturating_sub(survey.desired.fleet.backend_limit.of(configured));
         if floor == 0 && !host.role.allow_outage {
             return Err(Reason::OutageNotAllowed { backend: backend.clone() });

@@ -1,8 +1,8 @@
 //! Which way a change goes. Git history decides, never version order: release candidates sort above the final.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use model::{Desired, Direction, Observed, Reason, Version};
+use model::{Desired, Direction, HostState, Observed, Reason, Role, Version};
 
 /// The direction from what is observed to the target.
 ///
@@ -41,16 +41,23 @@ fn among_known(desired: &Desired, present: &BTreeSet<(Version, Option<usize>)>) 
 /// Package versions on the fleet other than the target's, each with the rank of the release it belongs to.
 fn versions_present(desired: &Desired, observed: &Observed) -> BTreeSet<(Version, Option<usize>)> {
     let mut present = BTreeSet::new();
-    for (role, host) in desired.fleet.hosts() {
-        let Some(state) = observed.host(host) else { continue };
-        let target = role.package_version(&desired.target, &state.codename);
-        for package in role.packages.iter().filter_map(|name| state.packages.get(name)) {
-            if package.version == target || present.iter().any(|(seen, _)| *seen == package.version) {
-                continue;
+    for role in &desired.fleet.roles {
+        for (codename, version) in versions_of_role(role, observed) {
+            let of = |release: &Version| role.package_version(release, codename) == *version;
+            if !of(&desired.target) {
+                present.insert((version.clone(), desired.ranks.iter().position(of)));
             }
-            let of = |release: &Version| role.package_version(release, &state.codename) == package.version;
-            present.insert((package.version.clone(), desired.ranks.iter().position(of)));
         }
     }
     present
+}
+
+/// Every package version of a role's hosts, with the host's code name of Debian; each once.
+fn versions_of_role<'a>(role: &'a Role, observed: &'a Observed) -> HashSet<(&'a str, &'a Version)> {
+    let states = role.hosts.iter().filter_map(|host| observed.host(host));
+    let versions = |state: &'a HostState| {
+        let packages = role.packages.iter().filter_map(|name| state.packages.get(name));
+        packages.map(|package| (state.codename.as_str(), &package.version))
+    };
+    states.flat_map(versions).collect()
 }

@@ -32,7 +32,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
 /// Every row of the host is seen, fresh, and points to it.
 pub(crate) fn rows_are_known(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
     for row in &host.rows {
-        let node = &row.id.node;
+        let node = row.node;
         let fact = survey.observed.nodes.get(node);
         if !survey.node_is_fresh(node) {
             return Err(Wait::new(Reason::FreshFacts).watching(node_scopes(host), jiff::SignedDuration::ZERO));
@@ -49,11 +49,11 @@ pub(crate) fn rows_are_known(survey: &Survey<'_>, host: &HostView<'_>) -> Result
 
 fn row_is_the_hosts(host: &HostView<'_>, row: &RowView<'_>) -> Result<(), Wait> {
     let Some(seen) = row.row else {
-        return Err(Wait::new(Reason::RowMissing { row: row.id.clone() }));
+        return Err(Wait::new(Reason::RowMissing { row: row.id() }));
     };
     let addresses = host.state().map(|state| &state.addresses);
     if addresses.is_some_and(|addresses| !addresses.is_empty() && !addresses.contains(&seen.address)) {
-        let reason = Reason::RowElsewhere { row: row.id.clone(), address: seen.address.clone() };
+        let reason = Reason::RowElsewhere { row: row.id(), address: seen.address.clone() };
         return Err(Wait::new(reason));
     }
     Ok(())
@@ -61,7 +61,7 @@ fn row_is_the_hosts(host: &HostView<'_>, row: &RowView<'_>) -> Result<(), Wait> 
 
 /// Every node was read long enough after the drain.
 fn settled(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> bool {
-    let read_at = |row: &RowView<'_>| survey.observed.nodes.get(&row.id.node).map(|fact| fact.at);
+    let read_at = |row: &RowView<'_>| survey.observed.nodes.get(row.node).map(|fact| fact.at);
     host.our_rows().all(|row| read_at(row).is_some_and(|at| at >= since + DRAIN_SETTLE))
 }
 
@@ -118,7 +118,7 @@ fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
     let reason = match most {
         Some(row) => Reason::Draining {
             sessions,
-            row: row.id.clone(),
+            row: row.id(),
             until: since + row.policy.timeout,
             then: row.policy.on_timeout,
         },
@@ -129,13 +129,13 @@ fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
 
 /// The host's own rows that fit.
 pub(crate) fn ids(host: &HostView<'_>, fits: impl Fn(&RowView<'_>) -> bool) -> BTreeSet<RowId> {
-    host.our_rows().filter(|row| fits(row)).map(|row| row.id.clone()).collect()
+    host.our_rows().filter(|row| fits(row)).map(RowView::id).collect()
 }
 
 /// A node that cannot be seen, if there is one.
 pub(crate) fn unknown_node(survey: &Survey<'_>, host: &HostView<'_>) -> Option<(RowId, UnknownKind, String)> {
-    host.rows.iter().find_map(|row| match survey.observed.nodes.get(&row.id.node).map(|fact| &fact.value) {
-        Some(Err(unknown)) => Some((row.id.clone(), unknown.kind, unknown.detail.clone())),
+    host.rows.iter().find_map(|row| match survey.observed.nodes.get(row.node).map(|fact| &fact.value) {
+        Some(Err(unknown)) => Some((row.id(), unknown.kind, unknown.detail.clone())),
         _ => None,
     })
 }

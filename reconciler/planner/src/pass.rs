@@ -67,12 +67,13 @@ fn active_role(survey: &Survey<'_>, positions: &[Next]) -> usize {
 
 /// A claimed host whose work is not done will leave rotation, if it has not yet.
 fn still_leaving(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
-    let Some(state) = host.state() else { return host.claim.is_ours() };
+    if !host.claim.is_ours() {
+        return false;
+    }
+    let Some(state) = host.state() else { return true };
     let release = &survey.desired.target;
-    let package = host.role.package_version(release, &state.codename);
-    let there = HostView::has_installed(state, &host.packages_for(release, state))
-        && host.is_running(state, release, &package);
-    host.claim.is_ours() && !there
+    let package = host.package_for(survey, release, state);
+    !(host.has_installed(state, &package) && host.is_running(state, release, &package))
 }
 
 /// The first host that failed with the target: no new host starts.

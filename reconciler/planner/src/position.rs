@@ -147,9 +147,8 @@ fn release_of(
 }
 
 fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
-    let packages = host.packages_for(release, state);
-    let installed = HostView::has_installed(state, &packages);
-    let package = host.role.package_version(release, &state.codename);
+    let package = host.package_for(survey, release, state);
+    let installed = host.has_installed(state, &package);
     let running = installed && host.is_running(state, release, &package);
     if running {
         let refused = in_the_way(survey, host, release).filter(|_| blocks_return(survey, host, release));
@@ -163,12 +162,13 @@ fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: 
     if let Some(wait) = in_the_way(survey, host, release) {
         return give_back_while_waiting(survey, host, wait);
     }
-    if !installed && !HostView::has_staged(state, &packages) {
+    if !installed && !host.has_staged(state, &package) {
+        let packages = host.packages_at(&package);
         return Next::Step(Action::Download { packages }, "fetch before the drain");
     }
     match host.claim {
         ClaimView::Ours { current: true, .. } => {
-            draining::next(survey, host).unwrap_or_else(|| work(survey, host, state, release))
+            draining::next(survey, host).unwrap_or_else(|| work(survey, host, state, release, package))
         }
         ClaimView::Ours { current: false, found } => {
             Next::Step(Action::Claim { found: found.clone() }, "renew our mark")
@@ -191,9 +191,15 @@ fn some_service_is_stopped(host: &HostView<'_>, state: &HostState) -> bool {
 }
 
 /// Drained: bring the package, then the services.
-fn work(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
-    let packages = host.packages_for(release, state);
-    if !HostView::has_installed(state, &packages) {
+fn work(
+    survey: &Survey<'_>,
+    host: &HostView<'_>,
+    state: &HostState,
+    release: &Version,
+    package: Version,
+) -> Next {
+    if !host.has_installed(state, &package) {
+        let packages = host.packages_at(&package);
         let (prepare, configure) = (host.role.prepare.clone(), host.role.configure.clone());
         return Next::Step(Action::Install { packages, prepare, configure }, "install while drained");
     }
@@ -203,8 +209,8 @@ fn work(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &V
         let reason = Reason::Halted { version: release.clone(), failure };
         return Next::Wait(Wait::new(reason).since(activated.at));
     }
-    let stamp = host.role.package_version(release, &state.codename);
-    Next::Step(Action::Activate { services: host.role.services.clone(), stamp }, "run what is installed")
+    let services = host.role.services.clone();
+    Next::Step(Action::Activate { services, stamp: package }, "run what is installed")
 }
 
 /// A failure of this release that still stands in the way.
@@ -279,7 +285,7 @@ pub(crate) fn host_scope(host: &HostView<'_>) -> BTreeSet<Scope> {
 
 /// The scopes of a host's load balancer nodes.
 pub(crate) fn node_scopes(host: &HostView<'_>) -> BTreeSet<Scope> {
-    host.rows.iter().map(|row| Scope::Node(row.id.node.clone())).collect()
+    host.rows.iter().map(|row| Scope::Node(row.node.clone())).collect()
 }
 
 /// Watched while the health of an activation is awaited.

@@ -79,7 +79,7 @@ fn overdue(
     if let ClaimView::Ours { current: false, found } = host.claim {
         return Next::Step(Action::Claim { found: found.clone() }, "renew our mark");
     }
-    let stamp = host.role.package_version(release, &state.codename);
+    let stamp = host.package_for(survey, release, state);
     let services = host.role.services.clone();
     Next::Step(Action::Activate { services, stamp }, "not healthy in time: once more")
 }
@@ -124,7 +124,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     match host.our_rows().find(|row| row.row.is_some_and(|row| !is_up(row))) {
         Some(row) => {
             let status = row.row.map_or_else(String::new, |row| row.status.clone());
-            let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id.clone(), status });
+            let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });
             Next::Wait(wait.watching(node_scopes(host), WATCH_CLOSELY))
         }
         None => Next::Step(Action::Release, "back in rotation"),
@@ -138,5 +138,5 @@ fn is_up(row: &model::Row) -> bool {
 
 /// Every node was read after the last action, or is known to be unreadable.
 fn nodes_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
-    host.rows.iter().all(|row| survey.node_is_fresh(&row.id.node)) || unknown_node(survey, host).is_some()
+    host.rows.iter().all(|row| survey.node_is_fresh(row.node)) || unknown_node(survey, host).is_some()
 }

@@ -1,12 +1,12 @@
 //! Everything that one pass derives from its inputs before it decides: hosts in order, each with its role, facts,
 //! rows and claim.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use model::{
     Admin, BackendId, Claim, Desired, Direction, DrainPolicy, Fact, HostName, HostState, InFlight, NodeState,
-    Observed, PackageName, Role, Row, RowId, Running, Version, history::History,
+    Observed, PackageName, Role, Row, RowId, Running, ServerName, Version, history::History,
 };
 
 use crate::tuning::{HOST_MAX_AGE, NODE_MAX_AGE};
@@ -22,7 +22,11 @@ pub(crate) struct Survey<'a> {
     pub(crate) roles: Vec<&'a Role>,
     /// By role (the same order), then as the file has them.
     pub(crate) hosts: Vec<HostView<'a>>,
+    index: RowIndex<'a>,
 }
+
+/// Every row that was seen, by node, backend and server: found thousands of times in a pass.
+type RowIndex<'a> = HashMap<(&'a str, &'a str, &'a str), &'a Row>;
 
 /// One host in a pass.
 pub(crate) struct HostView<'a> {
@@ -34,6 +38,8 @@ pub(crate) struct HostView<'a> {
     pub(crate) in_flight: Option<&'a InFlight>,
     pub(crate) claim: ClaimView<'a>,
     pub(crate) rows: Vec<RowView<'a>>,
+    /// The target's package version here, when the host was seen.
+    target: Option<Version>,
 }
 
 /// Whose mark is on a host.
@@ -49,8 +55,9 @@ pub(crate) enum ClaimView<'a> {
 
 /// One row of a host, as last seen.
 pub(crate) struct RowView<'a> {
-    pub(crate) id: RowId,
-    pub(crate) backend: BackendId,
+    pub(crate) node: &'a HostName,
+    pub(crate) backend: &'a BackendId,
+    server: ServerName,
     pub(crate) policy: DrainPolicy,
     pub(crate) sticky: bool,
     /// None: the node is unknown, or has no such row.
@@ -60,6 +67,10 @@ pub(crate) struct RowView<'a> {
 }
 
 impl RowView<'_> {
+    pub(crate) fn id(&self) -> RowId {
+        RowId { node: self.node.clone(), backend: self.backend.backend.clone(), server: self.server.clone() }
+    }
+
     pub(crate) fn in_rotation(&self) -> bool {
         self.row.is_some_and(Row::in_rotation)
     }
@@ -89,13 +100,30 @@ impl<'a> Survey<'a> {
         }
         let in_flight: BTreeMap<&HostName, &InFlight> =
             history.in_flight.values().map(|in_flight| (&in_flight.step.host, in_flight)).collect();
-        let mut survey = Self { desired, observed, history, now, direction, roles, hosts: Vec::new() };
+        let index = index(observed);
+        let mut survey = Self { desired, observed, history, now, direction, roles, hosts: Vec::new(), index };
         for (role_at, role) in survey.roles.iter().enumerate() {
-            let view = |name| survey.host_view(name, role, role_at, in_flight.get(name).copied());
-            let views: Vec<_> = role.hosts.iter().map(view).collect();
+            let mut packages = BTreeMap::new();
+            let mut view = |name| {
+                let target = survey.target_of(name, role, &mut packages);
+                survey.host_view(name, role, role_at, in_flight.get(name).copied(), target)
+            };
+            let views: Vec<_> = role.hosts.iter().map(&mut view).collect();
             survey.hosts.extend(views);
         }
         survey
+    }
+
+    /// The target's package version on a host; worked out once for each code name of Debian.
+    fn target_of(
+        &self,
+        name: &HostName,
+        role: &Role,
+        known: &mut BTreeMap<&'a str, Version>,
+    ) -> Option<Version> {
+        let codename = self.observed.host(name)?.codename.as_str();
+        let target = || role.package_version(&self.desired.target, codename);
+        Some(known.entry(codename).or_insert_with(target).clone())
     }
 
     fn host_view(
@@ -104,11 +132,12 @@ impl<'a> Survey<'a> {
         role: &'a Role,
         role_at: usize,
         in_flight: Option<&'a InFlight>,
+        target: Option<Version>,
     ) -> HostView<'a> {
         let fact = self.observed.hosts.get(name);
         let claim = self.claim_view(name, fact);
         let rows = self.rows_of(name, role);
-        HostView { name, role, role_at, fact, in_flight, claim, rows }
+        HostView { name, role, role_at, fact, in_flight, claim, rows, target }
     }
 
     /// What stands on the host counts; the journal speaks for a host that cannot be seen or has lost its mark.
@@ -130,22 +159,24 @@ impl<'a> Survey<'a> {
         }
     }
 
-    fn rows_of(&self, host: &HostName, role: &Role) -> Vec<RowView<'a>> {
+    fn rows_of(&self, host: &HostName, role: &'a Role) -> Vec<RowView<'a>> {
         let mut rows = Vec::new();
         for backend in &role.backends {
             let Some(lb) = self.desired.fleet.load_balancer(&backend.load_balancer) else { continue };
             let Some(policy) = lb.backends.get(&backend.backend) else { continue };
-            let key = (backend.backend.clone(), lb.server(host));
+            let server = lb.server(host);
             for node in &lb.nodes {
                 let state = self.observed.node(node);
-                let row = state.and_then(|state| state.rows.get(&key));
+                let key = (node.as_str(), backend.backend.as_str(), server.as_str());
+                let row = self.index.get(&key).copied();
                 rows.push(RowView {
-                    id: RowId { node: node.clone(), backend: key.0.clone(), server: key.1.clone() },
-                    backend: backend.clone(),
+                    node,
+                    backend,
                     policy: *policy,
                     sticky: state.is_some_and(|state| state.sticky.contains(&backend.backend)),
                     row,
-                    sessions: sessions(state, &key, row),
+                    sessions: sessions(state, backend, &server, row),
+                    server: server.clone(),
                 });
             }
         }
@@ -168,12 +199,20 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn sessions(
-    state: Option<&NodeState>,
-    key: &(model::BackendName, model::ServerName),
-    row: Option<&Row>,
-) -> u32 {
-    let old = state.and_then(|state| state.old_sessions.get(key)).copied().unwrap_or(0);
+fn index(observed: &Observed) -> RowIndex<'_> {
+    let mut index = HashMap::new();
+    for (node, fact) in &observed.nodes {
+        for ((backend, server), row) in fact.known().into_iter().flat_map(|state| &state.rows) {
+            index.insert((node.as_str(), backend.as_str(), server.as_str()), row);
+        }
+    }
+    index
+}
+
+fn sessions(state: Option<&NodeState>, backend: &BackendId, server: &ServerName, row: Option<&Row>) -> u32 {
+    let old_sessions = state.map(|state| &state.old_sessions).filter(|old| !old.is_empty());
+    let key = || (backend.backend.clone(), server.clone());
+    let old = old_sessions.and_then(|old| old.get(&key())).copied().unwrap_or(0);
     row.map_or(0, |row| row.sessions).saturating_add(old)
 }
 
@@ -182,30 +221,32 @@ impl<'a> HostView<'a> {
         self.fact.and_then(Fact::known)
     }
 
-    /// The exact packages that a release means on this host.
-    pub(crate) fn packages_for(
-        &self,
-        release: &Version,
-        state: &HostState,
-    ) -> BTreeMap<PackageName, Version> {
-        let version = self.role.package_version(release, &state.codename);
+    /// The package version that a release means on this host.
+    pub(crate) fn package_for(&self, survey: &Survey<'_>, release: &Version, state: &HostState) -> Version {
+        match &self.target {
+            Some(target) if *release == survey.desired.target => target.clone(),
+            _ => self.role.package_version(release, &state.codename),
+        }
+    }
+
+    /// The role's packages, all at one version.
+    pub(crate) fn packages_at(&self, version: &Version) -> BTreeMap<PackageName, Version> {
         self.role.packages.iter().map(|name| (name.clone(), version.clone())).collect()
     }
 
-    /// Whether exactly these packages are wholly installed.
-    pub(crate) fn has_installed(state: &HostState, packages: &BTreeMap<PackageName, Version>) -> bool {
-        let right = |(name, version): (&PackageName, &Version)| {
+    /// Whether the role's packages are wholly installed at exactly this version.
+    pub(crate) fn has_installed(&self, state: &HostState, version: &Version) -> bool {
+        let right = |name: &PackageName| {
             state.packages.get(name).is_some_and(|package| package.installed && package.version == *version)
         };
-        packages.iter().all(right)
+        self.role.packages.iter().all(right)
     }
 
-    /// Whether these packages are in the host's cache.
-    pub(crate) fn has_staged(state: &HostState, packages: &BTreeMap<PackageName, Version>) -> bool {
-        let there = |(name, version): (&PackageName, &Version)| {
-            state.staged.get(name).is_some_and(|versions| versions.contains(version))
-        };
-        packages.iter().all(there)
+    /// Whether the role's packages at this version are in the host's cache.
+    pub(crate) fn has_staged(&self, state: &HostState, version: &Version) -> bool {
+        let there =
+            |name: &PackageName| state.staged.get(name).is_some_and(|versions| versions.contains(version));
+        self.role.packages.iter().all(there)
     }
 
     /// Whether every service that has to runs the release, or rather its package version.
@@ -220,10 +261,10 @@ impl<'a> HostView<'a> {
     pub(crate) fn foreign_rows(&self) -> BTreeSet<RowId> {
         let taken_out = |row: &&RowView<'_>| matches!(row.admin(), Some(Admin::Drain | Admin::Maint));
         let foreign = |row: &&RowView<'_>| match self.claim {
-            ClaimView::Ours { found, .. } => found.contains(&row.id),
+            ClaimView::Ours { found, .. } => found.contains(&row.id()),
             ClaimView::None | ClaimView::Other(_) => true,
         };
-        self.rows.iter().filter(taken_out).filter(foreign).map(|row| row.id.clone()).collect()
+        self.rows.iter().filter(taken_out).filter(foreign).map(RowView::id).collect()
     }
 
     /// Rows that are ours to move: not taken out by somebody else before we came.
@@ -232,7 +273,9 @@ impl<'a> HostView<'a> {
             ClaimView::Ours { found, .. } => Some(found),
             ClaimView::None | ClaimView::Other(_) => None,
         };
-        self.rows.iter().filter(move |row| found.is_none_or(|found| !found.contains(&row.id)))
+        self.rows
+            .iter()
+            .filter(move |row| found.is_none_or(|found| found.is_empty() || !found.contains(&row.id())))
     }
 
     /// Out already, whoever took it: not seen, or not well.

@@ -41,6 +41,8 @@ pub(crate) struct Server {
     pub(crate) epoch: u64,
     /// When it last left rotation without us.
     pub(crate) lost_ms: Option<u64>,
+    /// When it last came back into rotation without us.
+    pub(crate) undone_ms: Option<u64>,
     serving: bool,
     /// Sessions that come and go while in rotation.
     steady: u64,
@@ -97,6 +99,7 @@ impl Server {
             pending_ms: None,
             epoch: 0,
             lost_ms: None,
+            undone_ms: None,
             serving: true,
             steady,
             bound: 0,
@@ -157,6 +160,7 @@ impl Server {
         *self = Self {
             epoch: self.epoch + 1,
             check: Check::Pending,
+            undone_ms: Some(now_ms),
             ..Self::in_rotation(
                 &self.host,
                 self.track,

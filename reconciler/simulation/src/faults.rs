@@ -139,7 +139,12 @@ impl SimWorld {
             Admin::Drain | Admin::Maint if ours => TakenBy::Us,
             Admin::Drain | Admin::Maint => TakenBy::Person(state.now_ms),
         };
+        let now_ms = state.now_ms;
         state.set_admin(&row.node, &key, admin, by);
+        let server = state.nodes.get_mut(&row.node).and_then(|node| node.rows.get_mut(&key));
+        if let Some(server) = server.filter(|_| admin == Admin::Ready) {
+            server.undone_ms = Some(now_ms);
+        }
     }
 
     /// A person looked at a job in doubt, and cleared it away.

@@ -66,10 +66,14 @@ impl State {
         self.violations.push(Violation { at: self.clock.at(self.now_ms), promise, what, trace });
     }
 
-    /// S3: work on a host that serves somewhere has to find it out of rotation, on every node that passes traffic.
+    /// S3: work on a host that serves somewhere has to find it out of rotation, on every node that passes traffic. A
+    /// drain that was undone just now, and not by us, cannot be known.
     pub(crate) fn out_of_rotation(&mut self, step: &Step) {
+        let noticed_ms = self.now_ms.saturating_sub(self.pace.undone_ms);
+        let known = |row: &Server| row.undone_ms.is_none_or(|undone_ms| undone_ms < noticed_ms);
+        let serves = |row: &Server| row.host == step.host && row.takes_traffic() && known(row);
         let serving = self.nodes.iter().filter(|(_, node)| node.passes_traffic()).find_map(|(name, node)| {
-            let mut rows = node.rows.iter().filter(|(_, row)| row.host == step.host && row.takes_traffic());
+            let mut rows = node.rows.iter().filter(|(_, row)| serves(row));
             rows.next().map(|(key, _)| format!("{}/{} on {name}", key.0, key.1))
         });
         if let Some(row) = serving {

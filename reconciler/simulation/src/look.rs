@@ -67,7 +67,9 @@ impl State {
             active: live.is_some(),
             state: state.to_owned(),
             pid: live.map(|live| live.pid),
-            uptime: live.map(|live| SignedDuration::from_millis(self.uptime_ms(live).cast_signed())),
+            uptime: live.map(|live| {
+                SignedDuration::from_millis(i64::try_from(self.uptime_ms(live)).unwrap_or(i64::MAX))
+            }),
             started_after_unpack: live.map(|live| live.since_ms >= host.unpacked_ms),
             stamped: host.valid_stamp(name).cloned(),
             reported: live.filter(|_| tells).map(|live| live.version.clone()),

@@ -57,6 +57,8 @@ pub struct Pace {
     pub git: Span,
     /// A fault in the last so many milliseconds may not have been seen yet: acting in spite of it breaks no promise.
     pub blind_ms: u64,
+    /// As `blind_ms`, for a drain of ours that a reload or a person undid: drained hosts are watched closely.
+    pub undone_ms: u64,
 }
 
 impl Pace {
@@ -82,6 +84,7 @@ impl Pace {
             fall: 3,
             git: Span::ms(5, 40),
             blind_ms: 30_000,
+            undone_ms: 1_500,
         }
     }
 

@@ -39,7 +39,7 @@ async fn see_node(world: &SimWorld, name: &str) -> Result<NodeState, Unknown> {
 }
 
 async fn see_row(world: &SimWorld, node: &str, server: &str) -> Row {
-    see_node(world, node).await.unwrap().rows[&("web".into(), server.into())].clone()
+    see_node(world, node).await.expect("the node answers").rows[&("web".into(), server.into())].clone()
 }
 
 async fn seconds(s: u64) {
@@ -415,6 +415,18 @@ async fn installing_on_a_host_in_rotation_breaks_the_third_promise() {
     let world = world(17);
     must(&world, "i", "web-1", install("2")).await;
     assert_eq!(promises(&world), [Promise::S3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_a_reload_undid_is_known_after_a_moment() {
+    for (wait_ms, expected) in [(100, vec![]), (5_000, vec![Promise::S3])] {
+        let world = world(17);
+        must(&world, "d", "web-1", drain("web-1")).await;
+        world.reloads(&host("lb-2"));
+        sleep(Duration::from_millis(wait_ms)).await;
+        must(&world, "i", "web-1", install("2")).await;
+        assert_eq!(promises(&world), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

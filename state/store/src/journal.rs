@@ -285,7 +285,7 @@ fn insert(connection: &mut Connection, at: Timestamp, lines: &[Line<'_>]) -> rus
             .prepare_cached("INSERT INTO events (at, environment, kind, json) VALUES (?1, ?2, ?3, ?4)")?;
         for Line { environment, kind, json } in lines {
             let seq = statement.insert(params![at.to_string(), environment, kind, json])?;
-            places.push(seq.cast_unsigned());
+            places.push(place(seq));
         }
     }
     transaction.commit()?;
@@ -296,7 +296,7 @@ fn after(path: &Path, connection: &Connection, seq: u64) -> Result<Vec<Recorded>
     let rows = select(
         connection,
         "SELECT seq, at, json FROM events WHERE seq > ?1 ORDER BY seq",
-        params![seq.min(i64::MAX.cast_unsigned()).cast_signed()],
+        params![i64::try_from(seq).unwrap_or(i64::MAX)],
     );
     decode(path, rows)
 }
@@ -317,6 +317,11 @@ fn last(
     decode(path, rows)
 }
 
+/// SQLite counts from 1.
+fn place(seq: i64) -> u64 {
+    u64::try_from(seq).unwrap_or_default()
+}
+
 type Stored = (i64, String, String);
 
 fn select(
@@ -335,7 +340,7 @@ fn decode(path: &Path, rows: rusqlite::Result<Vec<Stored>>) -> Result<Vec<Record
 }
 
 fn recorded(path: &Path, (seq, at, json): &Stored) -> Result<Recorded, JournalError> {
-    let seq = seq.cast_unsigned();
+    let seq = place(*seq);
     let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), seq, why };
     let at = at.parse().map_err(|error: jiff::Error| damaged(error.to_string()))?;
     let event = serde_json::from_str(json).map_err(|error| damaged(error.to_string()))?;

@@ -6,9 +6,7 @@
 pub mod git;
 pub mod journal;
 pub mod lock;
-pub mod replay;
 
 pub use git::{Access, GitConfig, GitSource, Look, Remote};
 pub use journal::{JournalError, JournalReader, SqliteJournal};
 pub use lock::{Holder, LockError, StateLock};
-pub use replay::{Histories, ReplayError, histories};

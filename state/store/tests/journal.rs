@@ -1,14 +1,21 @@
 //! The journal on a real disk: durable, whole, and never of a newer program.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, and so may what it is made of")]
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use jiff::Timestamp;
-use model::{Event, Generation};
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    Action, CommitId, Event, Generation, Histories, HostName, Outcome, RoleName, Step, StepId, Version,
+};
 use store::{JournalError, JournalReader, SqliteJournal};
 
+const THIS_TEST: &str =
+    "a_kill_in_the_middle_of_an_append_leaves_whole_transactions_and_nothing_that_was_promised_is_lost";
 const CHILD_DIR: &str = "RECONCILE_TEST_JOURNAL_OF_A_CHILD";
 
 fn now() -> Timestamp {
@@ -20,7 +27,11 @@ fn retried(environment: &str, reason: &str) -> Event {
 }
 
 fn started(generation: u64) -> Event {
-    Event::ServiceStarted { generation: Generation(generation), program: "0.1.0".into() }
+    Event::ServiceStarted {
+        generation: Generation(generation),
+        service: "deploy-1".into(),
+        program: "0.1.0".into(),
+    }
 }
 
 #[test]
@@ -109,11 +120,8 @@ fn a_line_that_cannot_be_understood_is_named() {
     assert!(matches!(journal.replay(), Err(JournalError::Damaged { seq: 2, .. })));
 }
 
-/// Not a story of its own: the process that the next test kills. Without the variable it has nothing to do.
-#[test]
-fn child_that_appends_pairs_until_it_is_killed() {
-    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
-    let journal = SqliteJournal::open(Path::new(&dir)).unwrap();
+fn append_pairs_until_killed(dir: &Path) -> ! {
+    let journal = SqliteJournal::open(dir).unwrap();
     loop {
         let pair = journal.append(now(), &[retried("a", &"x".repeat(5000)), retried("b", "y")]).unwrap();
         println!("\nappended {}", pair[1].seq);
@@ -122,11 +130,15 @@ fn child_that_appends_pairs_until_it_is_killed() {
 
 #[test]
 fn a_kill_in_the_middle_of_an_append_leaves_whole_transactions_and_nothing_that_was_promised_is_lost() {
+    if let Some(dir) = std::env::var_os(CHILD_DIR) {
+        // This process is the one to be killed: the test starts itself again below.
+        append_pairs_until_killed(Path::new(&dir));
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut before = 0;
     for round in 0..5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_appends_pairs_until_it_is_killed", "--nocapture"])
+            .args(["--exact", THIS_TEST, "--nocapture"])
             .env(CHILD_DIR, dir.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -155,4 +167,56 @@ fn a_kill_in_the_middle_of_an_append_leaves_whole_transactions_and_nothing_that_
 
 fn next_promise(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> Option<u64> {
     lines.map_while(Result::ok).find_map(|line| line.strip_prefix("appended ")?.parse().ok())
+}
+
+fn drain(id: &str) -> Step {
+    Step {
+        id: StepId::new(id),
+        environment: "production".into(),
+        host: HostName::new("web-1"),
+        role: RoleName::new("web"),
+        commit: CommitId::new("c0ffee"),
+        generation: Generation(1),
+        version: Version::parse("2.0").unwrap(),
+        action: Action::Drain { rows: BTreeSet::new() },
+        why: "to install 2.0".into(),
+        deadline: SignedDuration::from_mins(15),
+    }
+}
+
+fn finished(id: &str) -> Event {
+    Event::StepFinished {
+        environment: "production".into(),
+        step: StepId::new(id),
+        result: Ok(Outcome::Changed(String::new())),
+    }
+}
+
+#[test]
+fn a_service_that_dies_after_any_event_leaves_a_journal_that_a_new_one_goes_on_with() {
+    let life = [
+        started(1),
+        retried("production", "adopted"),
+        Event::StepStarted { step: drain("p-1") },
+        finished("p-1"),
+        Event::StepStarted { step: drain("p-2") },
+    ];
+    for survived in 0..=life.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).unwrap();
+        life[..survived]
+            .iter()
+            .for_each(|event| drop(journal.append(now(), std::slice::from_ref(event)).unwrap()));
+        drop(journal);
+
+        let journal = SqliteJournal::open(dir.path()).unwrap();
+        let generation = Histories::replay(&journal.replay().unwrap()).unwrap().next_generation();
+        journal.append(now(), &[started(generation.0), retried("production", "again")]).unwrap();
+
+        let histories = Histories::replay(&journal.replay().unwrap()).unwrap();
+        let history = histories.get(&"production".into()).unwrap();
+        assert_eq!(history.generation, generation, "after {survived} events");
+        assert!(history.in_flight.is_empty(), "after {survived} events");
+        assert_eq!(history.drained.contains_key("web-1"), survived >= 3, "after {survived} events");
+    }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use model::parse::Problem;
+
 /// Why a repository, a revision or a folder could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -66,13 +68,17 @@ pub enum GitError {
         source: io::Error,
     },
     /// The desired state is not valid.
-    #[error("{} in the desired state: {}", count(errors), errors.first().map_or("", String::as_str))]
+    #[error("{} in the desired state: {}", count(errors), first(errors))]
     Invalid {
-        /// Every error: `file:line:column: text`.
-        errors: Vec<String>,
+        /// Every one.
+        errors: Vec<Problem>,
     },
 }
 
-fn count(errors: &[String]) -> String {
+fn first(errors: &[Problem]) -> String {
+    errors.first().map(Problem::to_string).unwrap_or_default()
+}
+
+fn count(errors: &[Problem]) -> String {
     if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) }
 }

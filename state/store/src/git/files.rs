@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use git2::{ObjectType, Repository, Tree, TreeEntry};
+use model::parse::Problem;
 
 use super::error::GitError;
 
@@ -25,7 +26,7 @@ const SYMBOLIC_LINK: i32 = 0o120_000;
 pub(super) struct Collected {
     pub(super) files: Files,
     /// Each makes the revision invalid.
-    pub(super) errors: Vec<String>,
+    pub(super) errors: Vec<Problem>,
     bytes: usize,
     full: bool,
 }
@@ -53,18 +54,23 @@ pub fn read_folder(folder: &Path) -> Result<Files, GitError> {
 }
 
 impl Collected {
+    fn refuse(&mut self, file: &str, message: impl Into<String>) {
+        let message = message.into();
+        self.errors.push(Problem { file: file.to_owned(), line: 1, column: 1, message, hint: None });
+    }
+
     fn add(&mut self, path: String, content: Vec<u8>) {
         self.bytes += content.len();
         match String::from_utf8(content) {
             Ok(text) => drop(self.files.insert(path, text)),
-            Err(_) => self.errors.push(format!("{path}: is not UTF-8 text")),
+            Err(_) => self.refuse(&path, "is not UTF-8 text"),
         }
     }
 
     /// Whether a file may be read at all.
     fn has_room(&mut self, path: &str, bytes: usize) -> bool {
         if bytes > MAX_FILE_BYTES {
-            self.errors.push(format!("{path}: has {bytes} bytes; {MAX_FILE_BYTES} are allowed"));
+            self.refuse(path, format!("has {bytes} bytes; {MAX_FILE_BYTES} are allowed"));
             return false;
         }
         if self.files.len() < MAX_FILES && self.bytes + bytes <= MAX_TOTAL_BYTES {
@@ -73,20 +79,20 @@ impl Collected {
         if !self.full {
             self.full = true;
             let limits = format!("{MAX_FILES} files with {MAX_TOTAL_BYTES} bytes are allowed");
-            self.errors.push(format!("{path}: is one .toml file too many; {limits}"));
+            self.refuse(path, format!("is one .toml file too many; {limits}"));
         }
         false
     }
 
     fn may_descend(&mut self, path: &str, depth: usize) -> bool {
         if depth == MAX_DEPTH {
-            self.errors.push(format!("{path}: lies too deep; {MAX_DEPTH} folders are allowed"));
+            self.refuse(path, format!("lies too deep; {MAX_DEPTH} folders are allowed"));
         }
         depth < MAX_DEPTH && !self.full
     }
 
     fn refuse_link(&mut self, path: &str) {
-        self.errors.push(format!("{path}: is a symbolic link, which is not followed"));
+        self.refuse(path, "is a symbolic link, which is not followed");
     }
 }
 
@@ -178,7 +184,7 @@ mod tests {
 
     fn errors(folder: &Path) -> Vec<String> {
         match read_folder(folder) {
-            Err(GitError::Invalid { errors }) => errors,
+            Err(GitError::Invalid { errors }) => errors.iter().map(Problem::to_string).collect(),
             other => panic!("{other:?}"),
         }
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
-use model::{CommitId, Reading, Reason, Revision};
+use model::parse::Problem;
+use model::{CommitId, Reading, Reason};
 
 use super::error::GitError;
 use super::ranks::Ranks;
@@ -65,10 +66,11 @@ impl Mirror {
             Ok(head) => self.consider(head).unwrap_or_else(|error| Some(self.broken(&error))),
             Err(error) => Some(Reason::SourceUnavailable { error }.into()),
         };
-        let in_force = self.in_force().unwrap_or_else(|error| Err(self.broken(&error)));
-        let (revision, obstacle) = match in_force {
-            Ok(revision) => (revision, obstacle),
-            Err(broken) => (None, obstacle.or(Some(broken))),
+        let (revision, obstacle) = match self.in_force() {
+            Ok(None) => (None, obstacle),
+            Ok(Some((_, Ok(look)))) => (Some(look.revision), obstacle),
+            Ok(Some((valid, Err(errors)))) => (None, obstacle.or_else(|| Some(invalid(valid, &errors)))),
+            Err(error) => (None, obstacle.or_else(|| Some(self.broken(&error)))),
         };
         let (obstacle, errors) = obstacle.map(|it| (it.reason, it.errors)).unzip();
         Reading { revision, obstacle, errors: errors.unwrap_or_default() }
@@ -87,14 +89,12 @@ impl Mirror {
 
     /// Takes a head in when it follows the accepted commit and is valid.
     fn consider(&mut self, head: Oid) -> Result<Option<Obstacle>, git2::Error> {
-        if let Some(accepted) = self.target(ACCEPTED)?
-            && accepted != head
-            && !self.repository.graph_descendant_of(head, accepted)?
-        {
+        let accepted = self.target(ACCEPTED)?.unwrap_or(head);
+        if accepted != head && !self.repository.graph_descendant_of(head, accepted)? {
             return Ok(Some(Reason::HistoryRewritten { accepted: name(accepted), found: name(head) }.into()));
         }
         if let Err(errors) = self.verdict(head)? {
-            return Ok(Some(invalid(head, errors)));
+            return Ok(Some(invalid(head, &errors)));
         }
         if self.target(VALID)? != Some(head) {
             self.point(VALID, head)?;
@@ -105,13 +105,10 @@ impl Mirror {
         Ok(None)
     }
 
-    /// The revision in force. It was valid when it was taken in; a newer program may judge otherwise.
-    fn in_force(&mut self) -> Result<Result<Option<Revision>, Obstacle>, git2::Error> {
-        let Some(valid) = self.target(VALID)? else { return Ok(Ok(None)) };
-        Ok(match self.verdict(valid)? {
-            Ok(look) => Ok(Some(look.revision)),
-            Err(errors) => Err(invalid(valid, errors)),
-        })
+    /// The commit in force. It was valid when it was taken in; a newer program may judge otherwise.
+    fn in_force(&mut self) -> Result<Option<(Oid, Verdict)>, git2::Error> {
+        let Some(valid) = self.target(VALID)? else { return Ok(None) };
+        Ok(Some((valid, self.verdict(valid)?)))
     }
 
     /// A commit never changes, so it is judged once.
@@ -125,7 +122,7 @@ impl Mirror {
             self.ranks = ranks;
         }
         if self.verdicts.len() == VERDICTS_KEPT {
-            self.verdicts.remove(0);
+            drop(self.verdicts.remove(0));
         }
         self.verdicts.push((commit, verdict.clone()));
         Ok(verdict)
@@ -149,7 +146,8 @@ impl Mirror {
     }
 }
 
-fn invalid(commit: Oid, errors: Vec<String>) -> Obstacle {
+fn invalid(commit: Oid, problems: &[Problem]) -> Obstacle {
+    let errors: Vec<String> = problems.iter().map(Problem::to_string).collect();
     let first = errors.first().cloned().unwrap_or_default();
     let reason = Reason::RevisionInvalid { commit: name(commit), error: first, errors: errors.len() };
     Obstacle { reason, errors }

@@ -7,7 +7,6 @@ mod mirror;
 mod program;
 mod ranks;
 mod revision;
-mod rules;
 mod watch;
 
 use std::hash::{BuildHasher, RandomState};

@@ -68,7 +68,7 @@ impl Contact {
             }
             Ok(ended) => ended.map_err(|error| format!("cannot read from the program `git`: {error}"))?,
         };
-        group.is_gone();
+        group.forget();
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
@@ -101,7 +101,6 @@ impl Contact {
             ("gc.auto", "0".to_owned()),
             ("maintenance.auto", "false".to_owned()),
             ("core.fsync", "all".to_owned()),
-            ("credential.helper", String::new()),
         ];
         let mut settings = vec![
             ("LC_ALL".to_owned(), "C".to_owned()),
@@ -110,13 +109,18 @@ impl Contact {
             ("GIT_SSH_COMMAND".to_owned(), ssh_command(&self.access)),
         ];
         if let Some(file) = token_file {
-            config.push(("credential.helper", TOKEN_HELPER.to_owned()));
+            // An empty one first: it sets aside those of the user's own configuration.
+            config.extend([
+                ("credential.helper", String::new()),
+                ("credential.helper", TOKEN_HELPER.to_owned()),
+            ]);
             let user = username.clone().unwrap_or_else(|| "oauth2".to_owned());
             settings.push(("RECONCILE_GIT_USER".to_owned(), user));
             settings.push(("RECONCILE_GIT_TOKEN_FILE".to_owned(), file.display().to_string()));
         }
         if let Some(file) = ca_file {
-            config.push(("http.sslCAInfo", file.display().to_string()));
+            // As a variable, because one that is set already would win over the configuration.
+            settings.push(("GIT_SSL_CAINFO".to_owned(), file.display().to_string()));
         }
         settings.push(("GIT_CONFIG_COUNT".to_owned(), config.len().to_string()));
         for (place, (key, value)) in config.into_iter().enumerate() {
@@ -182,11 +186,11 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
+        Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
     }
 
     /// It ended by itself; its number may belong to somebody else by now.
-    fn is_gone(mut self) {
+    fn forget(mut self) {
         self.0 = None;
     }
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use git2::{ObjectType, Oid, Repository, Tree};
-use model::Version;
-
-use super::rules;
+use model::{Version, parse};
 
 /// Versions by environment, oldest first, as of one commit.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +69,7 @@ impl Ranks {
             }
             targets.blob = Some(release.id());
             let blob = repository.find_blob(release.id())?;
-            let version = str::from_utf8(blob.content()).ok().and_then(rules::main_version);
+            let version = std::str::from_utf8(blob.content()).ok().and_then(parse::main_version);
             if let Some(version) = version.filter(|version| !targets.versions.contains(version)) {
                 targets.versions.push(version);
             }

@@ -4,24 +4,24 @@ use std::path::Path;
 
 use git2::{ErrorCode, Oid, Repository};
 use jiff::Timestamp;
-use model::{Commit, CommitId, Desired, EnvironmentName, Revision};
+use model::parse::{self, Problem};
+use model::{Commit, CommitId, Desired, EnvironmentName, Revision, Version};
 
 use super::error::GitError;
 use super::files::{Files, read_folder, read_tree};
 use super::ranks::Ranks;
-use super::rules;
 
 /// A valid revision, and what is worth telling about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     /// The revision.
     pub revision: Revision,
-    /// Things that are allowed and perhaps not meant: `file:line:column: text`.
-    pub warnings: Vec<String>,
+    /// What is odd and does no harm.
+    pub warnings: Vec<Problem>,
 }
 
 /// A commit's verdict: valid, or every error.
-pub(super) type Verdict = Result<Look, Vec<String>>;
+pub(super) type Verdict = Result<Look, Vec<Problem>>;
 
 /// Any revision (`HEAD~1`, a branch, a commit) of a repository on this machine. Changes nothing.
 ///
@@ -77,8 +77,8 @@ pub(super) fn judge(repository: &Repository, id: Oid, ranks: &Ranks) -> Result<V
 }
 
 fn build(commit: Commit, files: &Files, ranks: &Ranks) -> Verdict {
-    let ruled = rules::repository(files)?;
-    let environments = ruled.environments.into_iter().map(|(name, spec)| {
+    let parsed = parse::repository(files)?;
+    let environments = parsed.environments.into_iter().map(|(name, spec)| {
         let desired = Desired {
             environment: name.clone(),
             commit: commit.clone(),
@@ -90,11 +90,11 @@ fn build(commit: Commit, files: &Files, ranks: &Ranks) -> Verdict {
         (name, desired)
     });
     let revision = Revision { environments: environments.collect(), commit };
-    Ok(Look { revision, warnings: ruled.warnings })
+    Ok(Look { revision, warnings: parsed.warnings })
 }
 
 /// A target that is not committed yet is the newest.
-fn ranks_up_to(ranks: &Ranks, environment: &EnvironmentName, target: &model::Version) -> Vec<model::Version> {
+fn ranks_up_to(ranks: &Ranks, environment: &EnvironmentName, target: &Version) -> Vec<Version> {
     let mut versions = ranks.of(environment.as_str());
     if !versions.contains(target) {
         versions.push(target.clone());
