@@ -12,7 +12,7 @@ check: setup  ## formatting and lints, as CI sees them
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 bench: setup  ## the figures in docs/figures.md
-	cargo bench --quiet -p tests
+	cargo bench --quiet -p planner
 
 setup:
 	@sh packaging/setup.sh

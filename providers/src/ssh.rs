@@ -194,7 +194,8 @@ impl Ssh {
     }
 
     fn builder(&self, folder: &Path) -> SessionBuilder {
-        let SshConfig { user, config_file, known_hosts, key, connect_timeout, control_parent: _ } = &self.config;
+        let SshConfig { user, config_file, known_hosts, key, connect_timeout, control_parent: _ } =
+            &self.config;
         let mut builder = SessionBuilder::default();
         builder
             .known_hosts_check(KnownHosts::Strict)

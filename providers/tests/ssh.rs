@@ -1,4 +1,5 @@
 //! Connections against a real sshd on loopback addresses.
+#![allow(clippy::unwrap_used, reason = "a test may fail by it")]
 
 mod loopback;
 
@@ -52,7 +53,9 @@ async fn one_connection_serves_many_commands_at_once_and_none_is_left_behind() {
     let (one, other) = (host(2), host(3));
     let run = || ssh.run(&one, "echo a", SOON);
     let answers = tokio::join!(run(), run(), run(), run(), ssh.run(&other, "echo b", SOON));
-    assert!(answers.0.is_ok() && answers.1.is_ok() && answers.2.is_ok() && answers.3.is_ok() && answers.4.is_ok());
+    assert!(
+        answers.0.is_ok() && answers.1.is_ok() && answers.2.is_ok() && answers.3.is_ok() && answers.4.is_ok()
+    );
     assert_eq!(ssh_processes(sshd.dir.path()).len(), 2, "one master for each host");
     let begin = Instant::now();
     for _ in 0..20 {
@@ -92,23 +95,33 @@ async fn a_refused_key_an_unknown_host_key_and_a_closed_port_are_told_apart() {
     let mut config = sshd.config();
     config.key = Some(sshd.dir.path().join("stranger"));
     let refused = Ssh::new(config).unwrap().run(&host(2), "true", SOON).await.unwrap_err();
-    assert!(matches!(&refused, SshError::KeyRefused { detail, .. } if detail.contains("publickey")), "{refused}");
+    assert!(
+        matches!(&refused, SshError::KeyRefused { detail, .. } if detail.contains("publickey")),
+        "{refused}"
+    );
 
     let stranger = std::fs::read_to_string(sshd.dir.path().join("stranger.pub")).unwrap();
-    std::fs::write(sshd.dir.path().join("other_hosts"), format!("[127.0.0.2]:{} {stranger}", sshd.port)).unwrap();
+    std::fs::write(sshd.dir.path().join("other_hosts"), format!("[127.0.0.2]:{} {stranger}", sshd.port))
+        .unwrap();
     let mut config = sshd.config();
     config.known_hosts = Some(sshd.dir.path().join("other_hosts"));
     let ssh = Ssh::new(config).unwrap();
     let changed = ssh.run(&host(2), "true", SOON).await.unwrap_err();
     assert!(matches!(&changed, SshError::HostKeyChanged { .. }), "{changed}");
     let unknown = ssh.run(&host(3), "true", SOON).await.unwrap_err();
-    assert!(matches!(&unknown, SshError::HostKeyChanged { detail, .. } if detail.contains("is known")), "{unknown}");
+    assert!(
+        matches!(&unknown, SshError::HostKeyChanged { detail, .. } if detail.contains("is known")),
+        "{unknown}"
+    );
 
     let mut config = sshd.config();
     std::fs::write(sshd.dir.path().join("closed"), "Host *\n Port 1\n").unwrap();
     config.config_file = Some(sshd.dir.path().join("closed"));
     let closed = Ssh::new(config).unwrap().run(&host(2), "true", SOON).await.unwrap_err();
-    assert!(matches!(&closed, SshError::Unreachable { detail, .. } if detail.contains("refused")), "{closed}");
+    assert!(
+        matches!(&closed, SshError::Unreachable { detail, .. } if detail.contains("refused")),
+        "{closed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,7 +126,49 @@ fn telling_line(words: &str) -> String {
     telling
         .iter()
         .find_map(|text| lines().find(|line| line.contains(text)))
-        .or_else(|| lines().last())
+        .or_else(|| lines().next_back())
         .unwrap_or("ssh gave no reason")
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(words: &str) -> UnknownKind {
+        classify_connect(&HostName::from("web-1"), words).to_unknown().kind
+    }
+
+    #[test]
+    fn sshs_words_are_told_apart() {
+        let recorded = [
+            ("root@127.0.0.2: Permission denied (publickey).", UnknownKind::KeyRefused),
+            ("Received disconnect: Too many authentication failures", UnknownKind::KeyRefused),
+            (
+                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\nHost key verification failed.",
+                UnknownKind::HostKeyChanged,
+            ),
+            (
+                "No ED25519 host key is known for [127.0.0.3]:2222 and you have requested strict checking.\r\nHost key verification failed.",
+                UnknownKind::HostKeyChanged,
+            ),
+            ("connect to host 127.0.0.1 port 1: Connection refused", UnknownKind::Unreachable),
+            ("Could not resolve hostname web-77: Name or service not known", UnknownKind::Unreachable),
+            ("connect to host 10.0.0.1 port 22: Connection timed out", UnknownKind::Unreachable),
+            ("connect to host 10.0.0.1 port 22: No route to host", UnknownKind::Unreachable),
+            ("Connection timed out during banner exchange", UnknownKind::TimedOut),
+            ("kex_exchange_identification: Connection closed by remote host", UnknownKind::Unreachable),
+            ("", UnknownKind::Unreachable),
+        ];
+        for (words, expected) in recorded {
+            assert_eq!(kind(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn the_detail_is_the_line_that_tells_most() {
+        let words = "No ED25519 host key is known for x and you have requested strict checking.\r\nHost key verification failed.";
+        let detail = classify_connect(&HostName::from("x"), words).to_unknown().detail;
+        assert!(detail.starts_with("No ED25519 host key is known"), "{detail}");
+    }
 }

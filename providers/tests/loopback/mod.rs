@@ -10,7 +10,7 @@ use std::time::Duration;
 use providers::ssh::{Ssh, SshConfig};
 
 /// A program that ends with us.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -20,15 +20,16 @@ impl Drop for Running {
 }
 
 /// One sshd that serves every address of 127.0.0.0/8 on one port.
-pub struct Sshd {
-    pub dir: tempfile::TempDir,
-    pub port: u16,
-    pub process: Running,
+pub(crate) struct Sshd {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) port: u16,
+    pub(crate) process: Running,
 }
 
 /// Why these tests cannot run here, printed; none: they can.
-pub fn missing(programs: &[&str]) -> bool {
-    let found = |program: &str| ["/usr/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(program).exists());
+pub(crate) fn missing(programs: &[&str]) -> bool {
+    let found =
+        |program: &str| ["/usr/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(program).exists());
     let absent: Vec<_> = programs.iter().filter(|program| !found(program)).collect();
     let root = fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
     if !root {
@@ -40,16 +41,17 @@ pub fn missing(programs: &[&str]) -> bool {
     !root || !absent.is_empty()
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-pub fn keygen(path: &Path) {
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
+pub(crate) fn keygen(path: &Path) {
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
     assert!(made.success());
 }
 
-pub fn wait_for_port(port: u16) {
+pub(crate) fn wait_for_port(port: u16) {
     for _ in 0..400 {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return;
@@ -60,7 +62,7 @@ pub fn wait_for_port(port: u16) {
 }
 
 impl Sshd {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("rc").tempdir().unwrap();
         let path = dir.path();
         keygen(&path.join("host_key"));
@@ -69,7 +71,11 @@ impl Sshd {
         let port = free_port();
         let public = fs::read_to_string(path.join("host_key.pub")).unwrap();
         fs::write(path.join("known_hosts"), format!("* {public}")).unwrap();
-        fs::write(path.join("ssh_config"), format!("Host *\n  Port {port}\n  GlobalKnownHostsFile /dev/null\n")).unwrap();
+        fs::write(
+            path.join("ssh_config"),
+            format!("Host *\n  Port {port}\n  GlobalKnownHostsFile /dev/null\n"),
+        )
+        .unwrap();
         fs::create_dir_all("/run/sshd").unwrap();
         let process = Self::launch(path, port);
         Self { dir, port, process }
@@ -77,8 +83,10 @@ impl Sshd {
 
     fn launch(path: &Path, port: u16) -> Running {
         let at = |name: &str| path.join(name).display().to_string();
+        // A home of its own: the shell must not read the configuration of whoever runs these tests.
+        let home = format!("SetEnv=HOME={}", path.display());
         let child = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f", "/dev/null", "-o"])
+            .args(["-D", "-e", "-f", "/dev/null", "-o", &home, "-o"])
             .arg(format!("ListenAddress=0.0.0.0:{port}"))
             .args(["-o", &format!("HostKey={}", at("host_key"))])
             .args(["-o", &format!("AuthorizedKeysFile={}", at("authorized"))])
@@ -92,13 +100,13 @@ impl Sshd {
         Running(child)
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let port = self.port;
         self.process = Running(Command::new("true").spawn().unwrap());
         self.process = Self::launch(self.dir.path(), port);
     }
 
-    pub fn config(&self) -> SshConfig {
+    pub(crate) fn config(&self) -> SshConfig {
         let path = |name: &str| -> Option<PathBuf> { Some(self.dir.path().join(name)) };
         SshConfig {
             user: Some("root".to_owned()),
@@ -110,13 +118,13 @@ impl Sshd {
         }
     }
 
-    pub fn ssh(&self) -> Ssh {
+    pub(crate) fn ssh(&self) -> Ssh {
         Ssh::new(self.config()).unwrap()
     }
 }
 
 /// Pids of ssh processes whose command line holds a text.
-pub fn ssh_processes(holding: &Path) -> Vec<u32> {
+pub(crate) fn ssh_processes(holding: &Path) -> Vec<u32> {
     let needle = holding.display().to_string();
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
     pids.filter(|pid: &u32| {

@@ -1,2 +1,4 @@
-//! The binary.
-fn main() {}
+//! The binary `reconcile`.
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -7,7 +7,7 @@ use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId, UnknownKind};
 
 use crate::position::{Next, Wait, node_scopes};
 use crate::survey::{HostView, RowView, Survey};
-use crate::tuning::{DRAIN_SETTLE, UNKNOWN_REFRESH, WATCH};
+use crate::tuning::{DRAIN_SETTLE, UNWELL_REFRESH, WATCH};
 
 /// What a claimed host still needs before it may be changed; none: it is drained, or has no rows of ours.
 pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
@@ -40,7 +40,7 @@ pub(crate) fn rows_are_known(survey: &Survey<'_>, host: &HostView<'_>) -> Result
         if let Some(Err(unknown)) = fact.map(|fact| &fact.value) {
             let (node, kind, detail) = (node.clone(), unknown.kind, unknown.detail.clone());
             let wait = Wait::new(Reason::NodeUnknown { node, kind, detail });
-            return Err(wait.watching(node_scopes(host), UNKNOWN_REFRESH));
+            return Err(wait.watching(node_scopes(host), UNWELL_REFRESH));
         }
         row_is_the_hosts(host, row)?;
     }

@@ -12,7 +12,7 @@ use crate::capacity::Capacity;
 use crate::position::{self, Goal, Next, Wait, Watch, node_scopes};
 use crate::returning;
 use crate::survey::{ClaimView, HostView, Survey};
-use crate::tuning::{HOST_REFRESH, NODE_REFRESH, UNKNOWN_REFRESH, WATCH};
+use crate::tuning::{HOST_REFRESH, NODE_REFRESH, UNWELL_REFRESH, WATCH};
 
 /// A pass in the making.
 pub(crate) struct Pass<'a> {
@@ -271,14 +271,13 @@ impl<'a> Pass<'a> {
         let survey = self.survey;
         let idle = survey.hosts.iter().filter(|host| host.in_flight.is_none());
         for host in idle {
-            let unknown = host.fact.is_some_and(|fact| fact.value.is_err());
-            let every = if unknown { UNKNOWN_REFRESH } else { HOST_REFRESH };
+            let every = if host.is_unwell() { UNWELL_REFRESH } else { HOST_REFRESH };
             self.watch_one(Scope::Host(host.name.clone()), host.fact.map(|fact| fact.at), every);
         }
         for node in survey.desired.fleet.nodes() {
             let fact = survey.observed.nodes.get(node);
             let unknown = fact.is_some_and(|fact| fact.value.is_err());
-            let every = if unknown { UNKNOWN_REFRESH } else { NODE_REFRESH };
+            let every = if unknown { UNWELL_REFRESH } else { NODE_REFRESH };
             self.watch_one(Scope::Node(node.clone()), fact.map(|fact| fact.at), every);
         }
     }

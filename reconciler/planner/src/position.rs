@@ -117,7 +117,7 @@ fn seen<'a>(survey: &Survey<'_>, host: &HostView<'a>) -> Result<&'a HostState, W
         Some(Ok(state)) if fresh => Ok(state),
         Some(Err(unknown)) if fresh => {
             let reason = Reason::HostUnknown { kind: unknown.kind, detail: unknown.detail.clone() };
-            Err(Wait::new(reason).watching(host_scope(host), crate::tuning::UNKNOWN_REFRESH))
+            Err(Wait::new(reason).watching(host_scope(host), crate::tuning::UNWELL_REFRESH))
         }
         _ => Err(Wait::new(Reason::FreshFacts).watching(host_scope(host), jiff::SignedDuration::ZERO)),
     }

@@ -9,14 +9,15 @@ pub(crate) const HOST_REFRESH: SignedDuration = SignedDuration::from_secs(30);
 /// A quiet load balancer node is looked at this often.
 pub(crate) const NODE_REFRESH: SignedDuration = SignedDuration::from_secs(10);
 
-/// What could not be seen is tried again this often, so that its return is noticed soon.
-pub(crate) const UNKNOWN_REFRESH: SignedDuration = SignedDuration::from_secs(3);
+/// What could not be seen, or is not well, is looked at this often, so that its return is noticed soon.
+pub(crate) const UNWELL_REFRESH: SignedDuration = SignedDuration::from_secs(3);
 
 /// No step starts on facts older than this, whatever the refresh.
 pub(crate) const HOST_MAX_AGE: SignedDuration = SignedDuration::from_secs(60);
 
-/// As [`HOST_MAX_AGE`], for load balancer nodes: their state changes faster.
-pub(crate) const NODE_MAX_AGE: SignedDuration = SignedDuration::from_secs(20);
+/// As [`HOST_MAX_AGE`], for load balancer nodes: the floor is judged by them, so they are read again right before
+/// anybody leaves rotation.
+pub(crate) const NODE_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
 
 /// Sessions, reloads and orphaned jobs are watched this often while a host is out.
 pub(crate) const WATCH: SignedDuration = SignedDuration::from_millis(500);

@@ -67,6 +67,7 @@ impl App {
             _ if !self.ready() => connection.answer("503 Service Unavailable", "not ready\n", keep),
             "/-/readiness" => connection.answer("200 OK", "ready\n", keep),
             "/slow" => self.answer_slowly(connection, keep),
+            "/endless" => answer_for_ever(connection),
             "" | "/" => connection.answer("200 OK", &self.body(), keep),
             _ => connection.answer("404 Not Found", "no such page\n", keep),
         }
@@ -87,5 +88,14 @@ impl App {
         connection.output.write_all(first)?;
         thread::sleep(SLOW / 2);
         connection.output.write_all(second)
+    }
+}
+
+/// A session that never ends by itself: a byte a second of an answer that nobody will see the end of.
+fn answer_for_ever(connection: &mut Connection) -> io::Result<()> {
+    connection.head("200 OK", "text/plain", u64::from(u32::MAX), false)?;
+    loop {
+        connection.output.write_all(b".")?;
+        thread::sleep(Duration::from_secs(1));
     }
 }

@@ -30,6 +30,12 @@ pub enum LabError {
         /// Its owner.
         pid: u32,
     },
+    /// Labs stand on the cached root file system.
+    #[error("the cached root file system is in use: take down {labs} first")]
+    CacheInUse {
+        /// The labs.
+        labs: String,
+    },
     /// No lab of that name is up.
     #[error("no lab named {name} is up: start it with `lab --name {name} up`")]
     NoSuchLab {

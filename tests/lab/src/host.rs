@@ -70,15 +70,16 @@ impl Host {
 
     /// Crashes it: every process ends at once, nothing is written any more. Files stay.
     pub fn kill(&self) -> Result<(), LabError> {
-        let Some(container) = self.container() else { return Ok(()) };
-        for leader in self.leaders() {
-            leader.signal(Signal::KILL);
+        if let Some(container) = self.container() {
+            for leader in self.leaders() {
+                leader.signal(Signal::KILL);
+            }
+            // The container's supervisor sees that and tidies up; if it cannot, it goes too.
+            if !container.wait(Duration::from_secs(5)) {
+                container.signal(Signal::KILL);
+            }
         }
-        // The container's supervisor sees that and tidies up; if it cannot, it goes too.
-        if !container.wait(Duration::from_secs(5)) {
-            container.signal(Signal::KILL);
-            container.wait(Duration::from_secs(5));
-        }
+        // Takes whatever is left: a host outlives its supervisor when only that was killed.
         cgroup::remove(&self.place.name, Some(self.name()))
     }
 
@@ -163,6 +164,7 @@ impl Host {
 
     fn boot(&self) -> Result<(), LabError> {
         let directory = self.place.host(self.name());
+        cgroup::remove(&self.place.name, Some(self.name()))?;
         let groups = cgroup::groups(&self.place.name, Some(self.name()));
         for group in &groups {
             create_directory(group)?;

@@ -50,8 +50,12 @@ pub(crate) fn ensure() -> Result<PathBuf, LabError> {
     Ok(image)
 }
 
-/// Removes every cached root file system.
+/// Removes every cached root file system. Refused while a lab stands on one.
 pub(crate) fn remove_cache() -> Result<(), LabError> {
+    let names = place::lab_names();
+    if !names.is_empty() {
+        return Err(LabError::CacheInUse { labs: names.join(", ") });
+    }
     remove_where(|name| name.starts_with("image-"))?;
     for name in ["image.lock", "image.customise"] {
         drop(fs::remove_file(base().join(name)));
@@ -64,8 +68,8 @@ pub(crate) fn remove_cache() -> Result<(), LabError> {
 
 fn remove_where(chosen: impl Fn(&str) -> bool) -> Result<(), LabError> {
     let entries = fs::read_dir(base()).into_iter().flatten().flatten();
-    let directories = entries.filter(|entry| entry.file_name().to_str().is_some_and(&chosen));
-    directories.map(|entry| remove_directory(&entry.path())).collect()
+    let mut directories = entries.filter(|entry| entry.file_name().to_str().is_some_and(&chosen));
+    directories.try_for_each(|entry| remove_directory(&entry.path()))
 }
 
 fn build(image: &Path, codename: &str, entries: &[String]) -> Result<(), LabError> {

@@ -1,6 +1,7 @@
 //! A whole lab: up, in use, down.
 
 use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -54,6 +55,19 @@ impl Lab {
         // From here on, dropping it on an error removes whatever there is.
         lab.begin()?;
         Ok(lab)
+    }
+
+    /// Like [`Lab::up`], for tests: where there can be no lab it says `SKIPPED` and why on standard error,
+    /// past the test runner's capture, and answers `None`.
+    pub fn up_or_skip(spec: &LabSpec) -> Result<Option<Self>, LabError> {
+        match Self::up(spec) {
+            Err(LabError::Unavailable { why }) => {
+                let line = format!("SKIPPED {}: no lab on this machine: {why}\n", spec.name);
+                drop(io::stderr().write_all(line.as_bytes()));
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
     }
 
     /// The lab of that name that is already up, for example from the command line.
@@ -266,7 +280,7 @@ pub fn remove(name: &str) -> Result<(), LabError> {
     removal::remove(&place)
 }
 
-/// Removes the cached root file system of the hosts.
+/// Removes the cached root file system of the hosts. Refused while any lab is up.
 pub fn remove_cache() -> Result<(), LabError> {
     image::remove_cache()
 }

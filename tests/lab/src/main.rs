@@ -1,5 +1,6 @@
 //! The command `lab`: starts, uses and removes labs by hand.
 
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::thread;
@@ -97,7 +98,7 @@ fn run(arguments: &Arguments) -> Result<(), LabError> {
             let traffic = Traffic::start(&Lab::attach(name)?)?;
             thread::sleep(Duration::from_secs(*seconds));
             let report = traffic.stop()?;
-            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+            print(&(serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"));
             Ok(())
         }
         Verb::Status => {
@@ -114,22 +115,35 @@ fn run(arguments: &Arguments) -> Result<(), LabError> {
 fn up(name: &str, web: usize) -> Result<(), LabError> {
     let began = Instant::now();
     let lab = Lab::up(&LabSpec::standard(name).with_hosts("web", web, HostKind::Web))?;
+    let mut text = String::new();
     for host in lab.hosts() {
-        println!("{:<12} {}", host.name(), host.address());
+        text.push_str(&format!("{:<12} {}\n", host.name(), host.address()));
     }
-    println!("ssh_config   {}", lab.ssh_files().config.display());
-    eprintln!("lab: {} hosts up in {:.1} s", lab.hosts().len(), began.elapsed().as_secs_f64());
-    lab.keep()
+    text.push_str(&format!("ssh_config   {}\n", lab.ssh_files().config.display()));
+    let count = lab.hosts().len();
+    // Before anything is printed: whether somebody reads that is no matter of the lab's life.
+    lab.keep()?;
+    eprintln!("lab: {count} hosts up in {:.1} s", began.elapsed().as_secs_f64());
+    print(&text);
+    Ok(())
 }
 
 fn status() {
+    let mut text = String::new();
     for lab in all_labs() {
         let owner = lab.owner.map_or_else(String::new, |pid| format!(" (owned by process {pid})"));
-        println!("{}{owner}", lab.name);
+        text.push_str(&format!("{}{owner}\n", lab.name));
         for (host, address, running) in lab.hosts {
-            println!("  {host:<12} {address:<14} {}", if running { "running" } else { "stopped" });
+            let state = if running { "running" } else { "stopped" };
+            text.push_str(&format!("  {host:<12} {address:<14} {state}\n"));
         }
     }
+    print(&text);
+}
+
+/// Prints to whoever still listens.
+fn print(text: &str) {
+    drop(io::stdout().write_all(text.as_bytes()));
 }
 
 fn become_program(mut command: std::process::Command) -> Result<(), LabError> {

@@ -10,20 +10,14 @@ use lab::{Host, HostKind, Lab, LabError, LabSpec, Traffic, TrafficReport, demo};
 
 type Tested = Result<(), LabError>;
 
-/// A lab, or nothing where there can be none; then the reason is printed.
+/// A lab and how long it took, or nothing where there can be none.
 fn up(spec: &LabSpec) -> Result<Option<Lab>, LabError> {
     let began = Instant::now();
-    match Lab::up(spec) {
-        Ok(lab) => {
-            println!("lab {}: {} hosts up in {:?}", lab.name(), lab.hosts().len(), began.elapsed());
-            Ok(Some(lab))
-        }
-        Err(LabError::Unavailable { why }) => {
-            println!("SKIPPED: {why}");
-            Ok(None)
-        }
-        Err(error) => Err(error),
+    let lab = Lab::up_or_skip(spec)?;
+    if let Some(lab) = &lab {
+        println!("lab {}: {} hosts up in {:?}", lab.name(), lab.hosts().len(), began.elapsed());
     }
+    Ok(lab)
 }
 
 /// A name that no other run of these tests uses at the same time.
@@ -161,10 +155,10 @@ fn reach_every_host(lab: &Lab) -> Tested {
     // The process is the program: a signal reaches it.
     let mut program = lab.command("sleep").arg("60").spawn().expect("sleep starts");
     let command = || fs::read_to_string(format!("/proc/{}/comm", program.id())).unwrap_or_default();
-    wait_for("the program", || Ok(command().trim() == "sleep"))?;
+    let became = wait_for("the program", || Ok(command().trim() == "sleep"));
     program.kill().expect("kill");
     program.wait().expect("wait");
-    Ok(())
+    became
 }
 
 fn packages_do_not_restart(host: &Host) -> Tested {
@@ -196,6 +190,7 @@ fn crash_and_hang(lab: &Lab, host: &Host) -> Tested {
     assert_eq!(asked.code, Some(28), "a hanging host accepts and does not answer: {asked:?}");
     host.thaw()?;
     assert!(host.ssh("true")?.success());
+    host.freeze()?;
     host.kill()?;
     assert!(!host.is_running());
     assert!(matches!(host.run("true"), Err(LabError::NotRunning { .. })));
@@ -263,12 +258,14 @@ fn a_killed_owner_leaves_nothing_for_long() -> Tested {
             .stdout(Stdio::null())
             .spawn()
             .expect("lab starts");
-        wait_for("a host of the orphan to boot", || {
+        let booting = wait_for("a host of the orphan to boot", || {
             Ok(traces(&orphan).iter().any(|trace| trace.contains("systemd-nspawn")))
-        })?;
-        assert!(matches!(lab::remove(&orphan), Err(LabError::InUse { .. })), "its owner lives");
+        });
+        let refused = matches!(lab::remove(&orphan), Err(LabError::InUse { .. }));
         owner.kill().expect("kill");
         owner.wait().expect("wait");
+        booting?;
+        assert!(refused, "its owner lived");
         assert_ne!(traces(&orphan), Vec::<String>::new());
         if removed_by_name {
             lab::remove(&orphan)?;

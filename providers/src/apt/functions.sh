@@ -1,0 +1,38 @@
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l NEEDRESTART_SUSPEND=1
+umask 022
+say() { printf '%s\n' "$*"; }
+# The lock is waited for only so long that a passing holder does not matter; a lasting one is to be reported.
+apt() {
+  apt-get -y -q --no-install-recommends --allow-downgrades --allow-change-held-packages --no-remove \
+    -o DPkg::Lock::Timeout=30 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+    -o Dpkg::Use-Pty=0 -o Acquire::Retries=1 -o Acquire::http::Timeout=20 "$@"
+}
+refresh() { apt-get -q update -o Acquire::Retries=1 -o Acquire::http::Timeout=20; }
+names() { for WORD in $WANTED; do say "${WORD%%=*}"; done; }
+# dpkg's journal is not empty.
+interrupted() { ls /var/lib/dpkg/updates | grep -q '^[0-9]'; }
+# Every wanted package is wholly installed at its version.
+right() {
+  interrupted && return 1
+  for WORD in $WANTED; do
+    SEEN=$(dpkg-query -W -f '${db:Status-Abbrev}|${Version}' "${WORD%%=*}" 2>/dev/null)
+    # Wanted, installed, no error: `ii ` or `hi `.
+    case $SEEN in ?"i |${WORD#*=}") ;; *) return 1 ;; esac
+  done
+}
+# Preferences that lock a package and its siblings of one source to a version, with priority $1.
+preferences() {
+  for WORD in $WANTED; do
+    PACKAGE=${WORD%%=*}
+    SOURCE=$(apt-cache show "$WORD" 2>/dev/null | sed -n 's/^Source: *\([^ ]*\).*/\1/p' | head -n 1)
+    printf 'Package: src:%s\nPin: version %s\nPin-Priority: %s\n\n' "${SOURCE:-$PACKAGE}" "${WORD#*=}" "$1"
+    printf 'Package: %s\nPin: version %s\nPin-Priority: %s\n\n' "$PACKAGE" "${WORD#*=}" "$1"
+  done
+}
+known() { for WORD in $WANTED; do apt-cache show "$WORD" >/dev/null 2>&1 || return 1; done; }
+# Names a full file system: not every program says why it could not write.
+tell_full() {
+  df -P / /usr /var /var/cache/apt/archives /var/lib/dpkg 2>/dev/null |
+    awk 'NR > 1 && $2 > 0 && $4 < 1024 { print $6 ": No space left on device" }' | sort -u
+}
+failed() { tell_full; exit 22; }

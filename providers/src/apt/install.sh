@@ -1,0 +1,38 @@
+# `unconfigured` names what is to be installed, from before the install until the last configure command succeeded.
+PENDING=$STATE/unconfigured
+pending() { [ "$(cat "$PENDING" 2>/dev/null)" = "$WANTED" ]; }
+if right && ! pending; then say '@@already'; exit 0; fi
+pin() {
+  for WORD in $WANTED; do
+    # apt ignores a file with a dot or a plus in its name, other than the ending.
+    FILE=/etc/apt/preferences.d/reconcile-$(say "${WORD%%=*}" | tr -c 'A-Za-z0-9\n-' '_').pref
+    (WANTED=$WORD; preferences 1001) >"$FILE.new" && mv "$FILE.new" "$FILE" || return 1
+  done
+}
+# Something else than what we install was left half-way, or dpkg's own journal was: apt refuses to go on. Our own
+# packages are mended by the install itself, and a broken version by the one that replaces it.
+half_way() {
+  interrupted && return 0
+  dpkg-query -W -f '${db:Status-Abbrev}|${Package}\n' | sed -n 's/^.[HUFWt].|//p;s/^..R|//p' |
+    grep -q -v -x -F "$(names)"
+}
+# The files of a package may be missing although its version is right.
+reinstall() {
+  for NAME in $(names); do
+    case $(dpkg-query -W -f '${db:Status-Abbrev}' "$NAME" 2>/dev/null) in ??R | ?H?) say --reinstall; return ;; esac
+  done
+}
+set_versions() { apt -f $(reinstall) install $WANTED </dev/null; }
+hold() { for NAME in $(names); do say "$NAME hold"; done | dpkg --set-selections; }
+tell() { for NAME in $(names); do dpkg-query -W -f '@@seen ${Package} ${Version} (${db:Status-Abbrev})\n' "$NAME"; done; }
+if ! right; then
+  run_prepare
+  known || refresh
+  printf '%s\n' "$WANTED" >"$PENDING" && sync "$PENDING" && pin || failed
+  if half_way; then dpkg --force-confdef --force-confold --configure -a </dev/null; fi
+  set_versions || { tell; failed; }
+  right || { tell; exit 23; }
+fi
+hold || failed
+run_configure
+rm -f "$PENDING"

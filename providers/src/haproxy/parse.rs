@@ -1,0 +1,278 @@
+//! HAProxy's answers, read by the names in their headers: columns grow with every version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Admin, BackendName, Check, NodeState, Row, ServerName};
+
+use crate::shell::{sections, start_ticks};
+
+/// In maintenance: by command, inherited, or because its name does not resolve.
+const MAINT: u32 = 0x01 | 0x02 | 0x20;
+/// Drained: by command, or inherited.
+const DRAIN: u32 = 0x08 | 0x10;
+/// Of `srv_check_state`: a check is configured.
+const CHECKED: u32 = 0x02;
+
+/// An answer that is not what HAProxy says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A whole part is missing: the answer was cut off, or it is not HAProxy.
+    #[error("no `{part}` in the answer")]
+    Missing {
+        /// Which part.
+        part: &'static str,
+    },
+    /// A table lacks a column that we need.
+    #[error("no column `{column}` in `{table}`")]
+    NoColumn {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: String,
+    },
+    /// A number is none.
+    #[error("`{text}` in column `{column}` is not a number")]
+    NotANumber {
+        /// The column.
+        column: String,
+        /// What stands there.
+        text: String,
+    },
+}
+
+/// Administrative masks by backend and server.
+pub(super) type Masks = BTreeMap<(String, String), u32>;
+
+type Key = (BackendName, ServerName);
+
+/// A table with named columns.
+struct Table<'a> {
+    name: &'static str,
+    columns: Vec<&'a str>,
+    rows: Vec<Vec<&'a str>>,
+}
+
+impl<'a> Table<'a> {
+    /// `lines` begins with the header `# name name …`.
+    fn read(
+        name: &'static str,
+        lines: impl Iterator<Item = &'a str>,
+        separator: char,
+    ) -> Result<Self, Unreadable> {
+        let mut lines = lines.skip_while(|line| !line.starts_with("# "));
+        let header = lines.next().ok_or(Unreadable::Missing { part: name })?;
+        let columns = header.trim_start_matches("# ").split(separator).collect();
+        let rows =
+            lines.take_while(|line| !line.is_empty()).map(|line| line.split(separator).collect()).collect();
+        Ok(Self { name, columns, rows })
+    }
+
+    fn column(&self, column: &str) -> Result<usize, Unreadable> {
+        let at = self.columns.iter().position(|name| *name == column);
+        at.ok_or_else(|| Unreadable::NoColumn { table: self.name, column: column.to_owned() })
+    }
+
+    fn get(&self, row: &[&'a str], column: &str) -> Result<&'a str, Unreadable> {
+        Ok(row.get(self.column(column)?).copied().unwrap_or_default())
+    }
+
+    fn number(&self, row: &[&'a str], column: &str) -> Result<u32, Unreadable> {
+        let text = self.get(row, column)?;
+        let text = if text.is_empty() { "0" } else { text };
+        text.parse().map_err(|_| Unreadable::NotANumber { column: column.to_owned(), text: text.to_owned() })
+    }
+}
+
+/// The answer of the observation's script.
+///
+/// # Errors
+/// [`Unreadable`] when any part is missing or cut off: half an answer is none.
+pub fn parse_node(text: &str) -> Result<NodeState, Unreadable> {
+    let parts = sections(text);
+    if !parts.contains_key("end") {
+        return Err(Unreadable::Missing { part: "end" });
+    }
+    let answers = parts.get("answers").ok_or(Unreadable::Missing { part: "answers" })?;
+    let stat = parts.get("process").ok_or(Unreadable::Missing { part: "process" })?;
+    let pid = answers.lines().find_map(|line| line.strip_prefix("Pid: "));
+    let pid = pid.ok_or(Unreadable::Missing { part: "Pid" })?;
+    let start = start_ticks(stat).ok_or(Unreadable::Missing { part: "process" })?;
+    let (rows, mut sticky) = rows(answers)?;
+    sticky.extend(answers.lines().filter_map(table_name).map(BackendName::from));
+    let mut old_sessions = BTreeMap::new();
+    for (_, body) in parts.iter().filter(|(name, _)| name.starts_with("old ")) {
+        add_old(&mut old_sessions, body, rows.keys())?;
+    }
+    Ok(NodeState { process: format!("{pid}@{start}"), rows, sticky, old_sessions })
+}
+
+/// `show servers state` is the authority for administration, `show stat` for traffic and checks.
+fn rows(answers: &str) -> Result<(BTreeMap<Key, Row>, BTreeSet<BackendName>), Unreadable> {
+    let servers = servers_state(answers)?;
+    let stat = stat(answers)?;
+    let mut admin = BTreeMap::new();
+    for row in &servers.rows {
+        admin.insert((servers.get(row, "be_name")?, servers.get(row, "srv_name")?), row);
+    }
+    let (mut rows, mut sticky) = (BTreeMap::new(), BTreeSet::new());
+    for line in &stat.rows {
+        let (backend, server) = (stat.get(line, "pxname")?, stat.get(line, "svname")?);
+        let Some(known) = admin.get(&(backend, server)) else { continue };
+        if !stat.get(line, "cookie")?.is_empty() {
+            sticky.insert(BackendName::from(backend));
+        }
+        let row = Row {
+            status: stat.get(line, "status")?.to_owned(),
+            admin: admin_of(servers.number(known, "srv_admin_state")?),
+            weight: servers.number(known, "srv_uweight")?,
+            sessions: stat.number(line, "scur")? + stat.number(line, "qcur")?,
+            address: servers.get(known, "srv_addr")?.to_owned(),
+            check: check_of(stat.get(line, "check_status")?, servers.number(known, "srv_check_state")?),
+        };
+        rows.insert((BackendName::from(backend), ServerName::from(server)), row);
+    }
+    Ok((rows, sticky))
+}
+
+fn servers_state(text: &str) -> Result<Table<'_>, Unreadable> {
+    Table::read("show servers state", text.lines().skip_while(|line| !line.starts_with("# be_id")), ' ')
+}
+
+fn stat(text: &str) -> Result<Table<'_>, Unreadable> {
+    Table::read("show stat", text.lines().skip_while(|line| !line.starts_with("# pxname")), ',')
+}
+
+fn table_name(line: &str) -> Option<&str> {
+    line.strip_prefix("# table: ")?.split(',').next()
+}
+
+fn admin_of(mask: u32) -> Admin {
+    match mask {
+        mask if mask & MAINT != 0 => Admin::Maint,
+        mask if mask & DRAIN != 0 => Admin::Drain,
+        _ => Admin::Ready,
+    }
+}
+
+/// `* ` before a status: a check is in progress and this is the last result.
+fn check_of(status: &str, state: u32) -> Check {
+    match status.trim_start_matches("* ") {
+        _ if state & CHECKED == 0 => Check::None,
+        "L4OK" | "L6OK" | "L7OK" => Check::Passed,
+        "" | "INI" | "UNK" => Check::Pending,
+        _ => Check::Failed,
+    }
+}
+
+/// Sessions of an old worker. Without an answer it still lives, and each row may have one there.
+fn add_old<'a>(
+    old: &mut BTreeMap<Key, u32>,
+    body: &str,
+    rows: impl Iterator<Item = &'a Key>,
+) -> Result<(), Unreadable> {
+    if !body.contains("# pxname") {
+        rows.for_each(|key| *old.entry(key.clone()).or_default() += 1);
+        return Ok(());
+    }
+    let stat = stat(body)?;
+    for line in &stat.rows {
+        let sessions = stat.number(line, "scur")? + stat.number(line, "qcur")?;
+        if sessions > 0 {
+            let key = (stat.get(line, "pxname")?.into(), stat.get(line, "svname")?.into());
+            *old.entry(key).or_default() += sessions;
+        }
+    }
+    Ok(())
+}
+
+/// Administrative masks of every row.
+pub(super) fn masks(text: &str) -> Result<Masks, Unreadable> {
+    let servers = servers_state(text)?;
+    let mut masks = Masks::new();
+    for row in &servers.rows {
+        let key = (servers.get(row, "be_name")?.to_owned(), servers.get(row, "srv_name")?.to_owned());
+        masks.insert(key, servers.number(row, "srv_admin_state")?);
+    }
+    Ok(masks)
+}
+
+/// The answers to commands that were joined by `;`: each ends with an empty line, and success says nothing else.
+/// None, when there are fewer than commands.
+pub(super) fn answers(text: &str, commands: usize) -> Option<Vec<String>> {
+    let mut answers = Vec::new();
+    let mut answer: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if line.is_empty() {
+            answers.push(std::mem::take(&mut answer).join(" "));
+        } else {
+            answer.push(line);
+        }
+    }
+    answers.truncate(commands);
+    (answers.len() == commands).then_some(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded from HAProxy 2.6.12 on Debian 12, one second after a reload, with an endless answer under way.
+    const SAMPLE: &str = include_str!("samples/after-a-reload.txt");
+
+    fn row<'a>(state: &'a NodeState, backend: &str) -> &'a Row {
+        &state.rows[&(backend.into(), "web-01".into())]
+    }
+
+    #[test]
+    fn a_node_is_read_with_its_sessions_in_the_old_worker() {
+        let state = parse_node(SAMPLE).unwrap();
+        let web = row(&state, "web");
+        assert_eq!((web.status.as_str(), web.admin, web.sessions), ("DRAIN", Admin::Drain, 0));
+        assert_eq!((web.weight, web.address.as_str(), web.check), (100, "10.77.0.13", Check::Passed));
+        assert_eq!(row(&state, "web_sticky").admin, Admin::Ready);
+        assert_eq!(state.sticky, BTreeSet::from(["web_sticky".into()]));
+        assert_eq!(state.old_sessions, BTreeMap::from([(("web".into(), "web-01".into()), 1)]));
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        let lines: Vec<&str> = SAMPLE.lines().collect();
+        for kept in 0..lines.len() {
+            assert!(parse_node(&lines[..kept].join("\n")).is_err(), "{kept} lines");
+        }
+    }
+
+    #[test]
+    fn an_old_worker_that_does_not_answer_may_have_a_session_everywhere() {
+        let cut = SAMPLE.find("@@old ").unwrap();
+        let silent = format!("{}@@old 99\n\n@@end\n", &SAMPLE[..cut]);
+        let state = parse_node(&silent).unwrap();
+        assert_eq!(state.old_sessions.len(), state.rows.len());
+    }
+
+    #[test]
+    fn masks_are_read_by_their_bits() {
+        let of = [(0x00, Admin::Ready), (0x04, Admin::Ready), (0x08, Admin::Drain), (0x10, Admin::Drain)];
+        for (mask, admin) in
+            of.into_iter().chain([0x01, 0x02, 0x05, 0x09, 0x20].map(|mask| (mask, Admin::Maint)))
+        {
+            assert_eq!(admin_of(mask), admin, "{mask:#x}");
+        }
+    }
+
+    #[test]
+    fn a_check_in_progress_shows_its_last_result() {
+        assert_eq!(check_of("* L7OK", 6), Check::Passed);
+        assert_eq!(check_of("* L4CON", 6), Check::Failed);
+        assert_eq!(check_of("INI", 6), Check::Pending);
+        assert_eq!(check_of("", 14), Check::Pending, "paused in maintenance");
+        assert_eq!(check_of("", 0), Check::None);
+    }
+
+    #[test]
+    fn each_command_has_its_answer() {
+        let told = answers("\nNo such server.\n\n\n", 3).unwrap();
+        assert_eq!(told, ["", "No such server.", ""]);
+        assert_eq!(answers("\n", 2), None, "the second was never answered");
+    }
+}

@@ -1,0 +1,189 @@
+//! A real HAProxy, spoken to over a real sshd.
+#![allow(clippy::unwrap_used, reason = "a test may fail by it")]
+
+mod loopback;
+#[path = "loopback/web.rs"]
+mod web;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use loopback::{Running, Sshd, free_port, missing};
+use model::{Admin, Check, FailureKind, HostName, NodeState, Outcome, Row, RowId, UnknownKind};
+use providers::haproxy::{Command, command, observe};
+use providers::ssh::Ssh;
+use web::Web;
+
+struct Bench {
+    sshd: Sshd,
+    ssh: Arc<Ssh>,
+    haproxy: Running,
+    web: Web,
+    front: u16,
+    node: HostName,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let (sshd, web, front) = (Sshd::start(), Web::start(), free_port());
+        let (dir, address) = (sshd.dir.path().display().to_string(), web.address);
+        let text = format!(
+            "global\n stats socket {dir}/admin.sock mode 600 level admin\n\
+             defaults\n mode http\n timeout connect 2s\n timeout client 60s\n timeout server 60s\n\
+             frontend fe\n bind 127.0.0.1:{front}\n default_backend web\n\
+             backend web\n server web-1 {address} check inter 100 rise 1\n server web-2 {address} check inter 100 rise 1 weight 7\n\
+             backend plain\n server web-1 {address}\n server web-2 {address} disabled\n\
+             backend bound\n cookie SRV insert\n server web-1 {address} cookie one\n\
+             backend stuck\n stick-table type ip size 1k\n stick on src\n server web-1 {address}\n"
+        );
+        std::fs::write(format!("{dir}/haproxy.cfg"), text).unwrap();
+        let child = Process::new("/usr/sbin/haproxy")
+            .args(["-W", "-f", &format!("{dir}/haproxy.cfg"), "-S", &format!("{dir}/master.sock")])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let haproxy = Running(child);
+        loopback::wait_for_port(front);
+        let ssh = Arc::new(sshd.ssh());
+        Self { sshd, ssh, haproxy, web, front, node: HostName::from("127.0.0.5") }
+    }
+
+    fn socket(&self) -> String {
+        self.sshd.dir.path().join("admin.sock").display().to_string()
+    }
+
+    fn row(&self, backend: &str, server: &str) -> RowId {
+        RowId { node: self.node.clone(), backend: backend.into(), server: server.into() }
+    }
+
+    async fn see(&self) -> NodeState {
+        observe(&self.ssh, &self.node, &self.socket()).await.unwrap()
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&NodeState) -> bool) -> NodeState {
+        for _ in 0..100 {
+            let state = self.see().await;
+            if condition(&state) {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("never: {what}: {:#?}", self.see().await);
+    }
+
+    async fn tell(&self, what: Command, rows: &[RowId]) -> Result<Outcome, model::Failure> {
+        let sockets = BTreeMap::from([(self.node.clone(), self.socket())]);
+        command(&self.ssh, what, &rows.iter().cloned().collect::<BTreeSet<_>>(), &sockets).await
+    }
+
+    fn slow_request(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.front)).unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream
+    }
+}
+
+fn of<'a>(state: &'a NodeState, backend: &str, server: &str) -> &'a Row {
+    &state.rows[&(backend.into(), server.into())]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_drained_put_into_maintenance_and_given_back() {
+    if missing(&["sshd", "haproxy", "socat"]) {
+        return;
+    }
+    let bench = Bench::start();
+    let state = bench.until("checked", |s| of(s, "web", "web-1").check == Check::Passed).await;
+    let row = of(&state, "web", "web-2");
+    assert_eq!((row.status.as_str(), row.admin, row.weight), ("UP", Admin::Ready, 7));
+    assert_eq!(row.address, "127.0.0.1");
+    assert_eq!(
+        (of(&state, "plain", "web-1").check, of(&state, "plain", "web-2").admin),
+        (Check::None, Admin::Maint)
+    );
+    assert_eq!(state.sticky, BTreeSet::from(["bound".into(), "stuck".into()]));
+
+    let rows = [bench.row("web", "web-1"), bench.row("bound", "web-1")];
+    assert!(matches!(bench.tell(Command::Drain, &rows).await, Ok(Outcome::Changed(_))));
+    assert_eq!(bench.tell(Command::Drain, &rows).await, Ok(Outcome::AlreadyDone));
+    let state = bench.see().await;
+    assert_eq!(
+        (of(&state, "web", "web-1").admin, of(&state, "bound", "web-1").admin),
+        (Admin::Drain, Admin::Drain)
+    );
+    assert_eq!(of(&state, "web", "web-2").admin, Admin::Ready);
+
+    bench.tell(Command::Maint, &rows).await.unwrap();
+    assert_eq!(of(&bench.see().await, "web", "web-1").admin, Admin::Maint);
+    bench.tell(Command::Drain, &rows).await.unwrap();
+    let state = bench.see().await;
+    assert_eq!(of(&state, "web", "web-1").admin, Admin::Drain, "drain leaves maintenance");
+    bench.tell(Command::Ready, &rows).await.unwrap();
+    bench.until("in rotation", |s| of(s, "web", "web-1").in_rotation()).await;
+    assert_eq!(bench.tell(Command::Ready, &[bench.row("plain", "web-2")]).await.map(|_| ()), Ok(()));
+    assert_eq!(
+        of(&bench.see().await, "plain", "web-2").admin,
+        Admin::Ready,
+        "disabled by the configuration, then ready"
+    );
+
+    let begin = Instant::now();
+    for _ in 0..20 {
+        bench.see().await;
+    }
+    eprintln!("observe a node: {:.1} ms", begin.elapsed().as_secs_f64() * 50.0);
+    let begin = Instant::now();
+    for _ in 0..20 {
+        bench.tell(Command::Drain, &rows).await.unwrap();
+    }
+    eprintln!("drain two rows and read back: {:.1} ms", begin.elapsed().as_secs_f64() * 50.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_command_names_the_row() {
+    if missing(&["sshd", "haproxy", "socat"]) {
+        return;
+    }
+    let bench = Bench::start();
+    let rows = [bench.row("web", "web-1"), bench.row("web", "web-9")];
+    let failure = bench.tell(Command::Drain, &rows).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::LoadBalancerRefused);
+    assert_eq!(failure.what, "web/web-9 on 127.0.0.5: drain refused: No such server.");
+    let unknown = observe(&bench.ssh, &bench.node, "/nowhere.sock").await.unwrap_err();
+    assert_eq!(unknown.kind, UnknownKind::Unreadable);
+    assert!(unknown.detail.contains("/nowhere.sock"), "{}", unknown.detail);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_counted_also_in_a_worker_from_before_a_reload_and_can_be_cut() {
+    if missing(&["sshd", "haproxy", "socat"]) {
+        return;
+    }
+    let bench = Bench::start();
+    bench.tell(Command::Maint, &[bench.row("web", "web-2")]).await.unwrap();
+    let _first = bench.slow_request();
+    let before = bench.until("one session", |s| of(s, "web", "web-1").sessions == 1).await;
+    bench.tell(Command::Drain, &[bench.row("web", "web-1")]).await.unwrap();
+    assert_eq!(of(&bench.see().await, "web", "web-1").sessions, 1);
+
+    let reload = Process::new("kill").args(["-USR2", &bench.haproxy.0.id().to_string()]).status().unwrap();
+    assert!(reload.success());
+    let key = ("web".into(), "web-1".into());
+    let after =
+        bench.until("an old worker", |s| s.process != before.process && !s.old_sessions.is_empty()).await;
+    assert_eq!((of(&after, "web", "web-1").admin, of(&after, "web", "web-1").sessions), (Admin::Ready, 0));
+    assert!(after.old_sessions[&key] >= 1, "{:?}", after.old_sessions);
+
+    bench.web.open();
+    bench.until("the old worker has left", |s| s.old_sessions.is_empty()).await;
+    let bench = Bench::start();
+    let _second = bench.slow_request();
+    let sessions = |s: &NodeState| of(s, "web", "web-1").sessions + of(s, "web", "web-2").sessions;
+    bench.until("one session", |s| sessions(s) == 1).await;
+    bench.tell(Command::Cut, &[bench.row("web", "web-1"), bench.row("web", "web-2")]).await.unwrap();
+    bench.until("cut", |s| sessions(s) == 0).await;
+}

@@ -1,0 +1,131 @@
+//! `plan`: what would happen, and why not more. Changes nothing.
+//!
+//! Hosts are read as the accepted commit says, also when the plan is for other files: those are a stranger's, and
+//! nothing in them is run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::World;
+use model::{Desired, EnvironmentName, Observed, Revision, Standing};
+use store::git::revision_of_folder;
+
+use crate::args::{CommandLine, Plan, PlanFormat};
+use crate::config::Config;
+use crate::documents::{DOCUMENT_FORMAT, PlanDocument, PlannedEnvironment};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::memory::Memory;
+use crate::paint::Paint;
+use crate::wiring::{self, PassingSource};
+use crate::{look, output, render};
+
+pub(super) async fn plan(line: &CommandLine, args: &Plan) -> Result<Exit, CliError> {
+    let config = Config::read(&line.config)?;
+    let Candidate { accepted, wanted, warnings } = candidate(&config, args).await?;
+    let wanted = chosen(wanted, args.environment.as_deref())?;
+    let (sender, receiver) = wiring::desired_channel();
+    sender.send_replace(Arc::new(accepted.environments.clone()));
+    let world = Arc::new(wiring::live_world(&config, receiver)?);
+    let mut memory = Memory::read(&config.state_dir, &config.service, world.now())?;
+    let mut environments = Vec::new();
+    for (name, desired) in &wanted {
+        let observed = match accepted.environments.get(name) {
+            Some(accepted) => look::observe(&world, &accepted.fleet).await,
+            None => Observed::default(),
+        };
+        let history = memory.of(name, &observed);
+        let mut planned = look::plan(world.as_ref(), desired, &observed, &history, args.whole);
+        planned.plan.notes.extend(unknown_hosts(desired, accepted.environments.get(name)));
+        environments.push(planned);
+    }
+    let document = PlanDocument { format: DOCUMENT_FORMAT, at: world.now(), warnings, environments };
+    print(line, args, &document)?;
+    Ok(document.environments.iter().map(exit).fold(Exit::Done, Exit::or_worse))
+}
+
+/// What to plan for, and with whose eyes.
+struct Candidate {
+    accepted: Revision,
+    wanted: Revision,
+    warnings: Vec<String>,
+}
+
+async fn candidate(config: &Config, args: &Plan) -> Result<Candidate, CliError> {
+    let source = PassingSource::open(config)?;
+    let accepted = source.accepted(config).await?;
+    let look = match (&args.path, &args.reference) {
+        (Some(folder), _) => Some(revision_of_folder(folder)?),
+        (None, Some(revision)) => Some(source.read_at(config, revision).await?),
+        (None, None) => None,
+    };
+    Ok(match look {
+        Some(look) => Candidate {
+            accepted,
+            wanted: look.revision,
+            warnings: look.warnings.iter().map(ToString::to_string).collect(),
+        },
+        None => Candidate { wanted: accepted.clone(), accepted, warnings: Vec::new() },
+    })
+}
+
+fn chosen(wanted: Revision, only: Option<&str>) -> Result<BTreeMap<EnvironmentName, Desired>, CliError> {
+    let mut environments = wanted.environments;
+    let Some(only) = only else { return Ok(environments) };
+    match environments.remove_entry(only) {
+        Some(found) => Ok(BTreeMap::from([found])),
+        None => Err(CliError::no_environment(only, environments.keys().map(EnvironmentName::as_str))),
+    }
+}
+
+/// Hosts of the candidate that are not looked at, because no accepted commit has them.
+fn unknown_hosts(desired: &Desired, accepted: Option<&Desired>) -> Option<String> {
+    let known =
+        |host: &model::HostName| accepted.is_some_and(|accepted| accepted.fleet.role_of(host).is_some());
+    let new: Vec<&str> = desired
+        .fleet
+        .hosts()
+        .map(|(_, host)| host)
+        .filter(|host| !known(host))
+        .map(|host| host.as_str())
+        .collect();
+    (!new.is_empty()).then(|| format!("not looked at before this is accepted: {}", new.join(", ")))
+}
+
+fn print(line: &CommandLine, args: &Plan, document: &PlanDocument) -> Result<(), CliError> {
+    match args.format {
+        PlanFormat::Markdown => output::data(&render::markdown::markdown(document)),
+        PlanFormat::Human if !line.json => {
+            for warning in &document.warnings {
+                output::aside(&format!("warning: {}", render::one_line(warning)));
+            }
+            output::data(&render::plan::plan(document, Paint::stdout()))
+        }
+        PlanFormat::Human | PlanFormat::Json => output::json(document),
+    }
+}
+
+fn exit(planned: &PlannedEnvironment) -> Exit {
+    match planned.standing {
+        Standing::Waiting | Standing::Halted if !planned.unseen.is_empty() => Exit::Unreachable,
+        standing => standing.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::samples;
+
+    #[test]
+    fn the_exit_code_tells_pending_from_waiting_from_unreachable() {
+        let mut planned = samples::planned(false).environments.remove(0);
+        assert_eq!(exit(&planned), Exit::Pending);
+        planned.standing = Standing::Waiting;
+        assert_eq!(exit(&planned), Exit::Unreachable);
+        planned.unseen.clear();
+        assert_eq!(exit(&planned), Exit::Waiting);
+        planned.standing = Standing::Converged;
+        assert_eq!(exit(&planned), Exit::Done);
+    }
+}

@@ -1,0 +1,71 @@
+//! Every exit code of `reconcile`, in one place.
+
+use std::process::ExitCode;
+
+use model::Standing;
+
+/// How a command ended, for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Actual equals desired, there is nothing to do, or the command did what was asked.
+    Done = 0,
+    /// Steps would start, or are under way.
+    Pending = 2,
+    /// Nothing moves until the surroundings change or a person acts.
+    Waiting = 3,
+    /// The command line or the service's own file is wrong.
+    Usage = 64,
+    /// The desired state is not valid.
+    Invalid = 65,
+    /// A host, a load balancer, a repository, a file or the service cannot be reached.
+    Unreachable = 69,
+    /// A bug in `reconcile`.
+    Bug = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<Standing> for Exit {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Converged => Self::Done,
+            Standing::Moving => Self::Pending,
+            Standing::Waiting | Standing::Halted => Self::Waiting,
+        }
+    }
+}
+
+impl Exit {
+    /// The worse of the two: a later one in the table of codes says more.
+    #[must_use]
+    pub fn or_worse(self, other: Self) -> Self {
+        self.max(other)
+    }
+}
+
+/// A panic is a bug: it is told with its place, and ends the process with 70 once its task has ended.
+///
+/// A panic inside a step does not end the service: the executor turns it into a failure of kind `bug`.
+pub(crate) fn tell_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("error: this is a bug in reconcile, please report it: {panic}");
+        eprintln!("{}", std::backtrace::Backtrace::capture());
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_halted_environment_outweighs_one_that_moves() {
+        let both = [Standing::Moving, Standing::Halted, Standing::Converged];
+        let worst = both.into_iter().map(Exit::from).fold(Exit::Done, Exit::or_worse);
+        assert_eq!(worst, Exit::Waiting);
+    }
+}

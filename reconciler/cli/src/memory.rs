@@ -1,0 +1,64 @@
+//! The journal as a command that changes nothing reads it.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use model::{EnvironmentName, Event, Generation, Histories, History, Observed, Recorded};
+use store::{JournalError, JournalReader, StateLock};
+
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// What is remembered, and by whom it is held now.
+pub(crate) struct Memory {
+    histories: Histories,
+    service: String,
+    known: bool,
+}
+
+impl Memory {
+    /// Reads the journal of a state directory, when there is one. Takes nothing, writes nothing.
+    ///
+    /// When no service runs, steps under way are those of a dead one: they are taken as a service that starts now
+    /// would take them.
+    pub(crate) fn read(state_dir: &Path, service: &str, now: Timestamp) -> Result<Self, CliError> {
+        let journal = match JournalReader::open_read_only(state_dir) {
+            Ok(reader) => Some(reader.replay()?),
+            Err(JournalError::Missing { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let known = journal.is_some();
+        let mut histories = replay(&journal.unwrap_or_default())?;
+        if StateLock::holder(state_dir)?.is_none() {
+            let event = Event::ServiceStarted {
+                generation: histories.next_generation(),
+                service: service.to_owned(),
+                program: env!("CARGO_PKG_VERSION").to_owned(),
+            };
+            histories.apply(&Recorded { seq: 0, at: now, event })?;
+        }
+        Ok(Self { histories, service: service.to_owned(), known })
+    }
+
+    /// An environment's history. Without a journal, what hosts show says which generation we would have.
+    pub(crate) fn of(&mut self, environment: &EnvironmentName, observed: &Observed) -> History {
+        let mut history = self.histories.of(environment).clone();
+        if !self.known {
+            let claims = observed.hosts.values().filter_map(|fact| fact.known()?.claim.as_ref());
+            let highest = claims.map(|claim| claim.generation.0).max().unwrap_or(0);
+            history.generation = Generation(highest + 1);
+            history.service.clone_from(&self.service);
+        }
+        history
+    }
+}
+
+fn replay(journal: &[Recorded]) -> Result<Histories, CliError> {
+    Histories::replay(journal).map_err(|(seq, illegal)| {
+        CliError::new(
+            Exit::Bug,
+            format!("event {seq} of the journal cannot follow those before it: {illegal}"),
+        )
+        .hint("this is a bug in reconcile, please report it")
+    })
+}

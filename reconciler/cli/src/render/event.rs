@@ -1,0 +1,138 @@
+//! Events of the journal as lines: progress while it happens, and history afterwards.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use model::{ActionKind, Event, Failure, HostName, Outcome, Recorded, Step, StepId};
+
+use super::{clean, length, moment, one_line};
+use crate::paint::Paint;
+
+/// Remembers which steps began, to tell how long they took.
+#[derive(Debug, Default)]
+pub(crate) struct Teller {
+    started: BTreeMap<StepId, (HostName, ActionKind, Timestamp)>,
+    paint: Paint,
+    with_starts: bool,
+}
+
+impl Teller {
+    /// Tells of ends alone: for progress that is watched.
+    pub(crate) fn of_progress(paint: Paint) -> Self {
+        Self { started: BTreeMap::new(), paint, with_starts: false }
+    }
+
+    /// Tells of everything.
+    pub(crate) fn of_history(paint: Paint) -> Self {
+        Self { with_starts: true, ..Self::of_progress(paint) }
+    }
+
+    /// The line for an event, without its time; none: not worth a line.
+    pub(crate) fn line(&mut self, recorded: &Recorded) -> Option<String> {
+        let paint = self.paint;
+        match &recorded.event {
+            Event::StepStarted { step } => self.started(recorded.at, step),
+            Event::StepFinished { step, result, .. } => Some(self.finished(recorded.at, step, result)),
+            Event::ServiceStarted { generation, service, program } => self
+                .with_starts
+                .then(|| format!("service {service} started, generation {generation}, program {program}")),
+            Event::Accepted { environment, commit, author, subject, version } => {
+                let (author, subject) = (one_line(author), one_line(subject));
+                let commit = commit.short();
+                Some(paint.bold(format!("{environment} -> {version}  {commit} \"{subject}\" by {author}")))
+            }
+            Event::Refused { commit, errors } => {
+                let first = errors.first().map_or_else(String::new, |error| one_line(error));
+                Some(paint.bad(format!("commit {} is refused: {first}", commit.short())))
+            }
+            Event::HistoryAccepted { commit, by, reason } => {
+                Some(format!("new history {} accepted by {by}: {}", commit.short(), one_line(reason)))
+            }
+            Event::Retried { environment, by, reason } => {
+                Some(format!("{environment}: {by} asked to try again: {}", one_line(reason)))
+            }
+            Event::WaitingChanged { environment, reason: Some(reason) } => {
+                Some(paint.notice(format!("{environment} waits: {}", one_line(reason))))
+            }
+            Event::WaitingChanged { environment, reason: None } => {
+                self.with_starts.then(|| format!("{environment} waits no longer"))
+            }
+            Event::Converged { environment, commit, version } => {
+                Some(paint.good(format!("{environment} is converged on {version} ({})", commit.short())))
+            }
+        }
+    }
+
+    /// The line with its time before it.
+    pub(crate) fn dated(&mut self, recorded: &Recorded) -> Option<String> {
+        self.line(recorded).map(|line| format!("{}  {line}", moment(recorded.at)))
+    }
+
+    fn started(&mut self, at: Timestamp, step: &Step) -> Option<String> {
+        let kind = step.action.kind();
+        self.started.insert(step.id.clone(), (step.host.clone(), kind, at));
+        let line = || format!("{:<12}  {kind:<8}  begins: {}", step.host, clean(&step.why));
+        self.with_starts.then(line)
+    }
+
+    fn finished(&mut self, at: Timestamp, id: &StepId, result: &Result<Outcome, Failure>) -> String {
+        let (who, took) = match self.started.remove(id) {
+            Some((host, kind, since)) => {
+                (format!("{host:<12}  {kind:<8}"), format!(" {}", length(at.duration_since(since))))
+            }
+            // It began before the part of the journal that is told.
+            None => (format!("{id}"), String::new()),
+        };
+        match result {
+            Ok(Outcome::Changed(what)) => {
+                let what = one_line(what);
+                format!("{who}  {}{took}  {}", self.paint.good("done"), self.paint.dim(what))
+                    .trim_end()
+                    .to_owned()
+            }
+            Ok(Outcome::AlreadyDone) => format!("{who}  {}{took}  was so already", self.paint.good("done")),
+            Err(failure) => {
+                format!("{who}  {}{took}  {}", self.paint.bad("FAILED"), one_line(&failure.to_string()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::samples;
+
+    #[test]
+    fn progress_is_one_line_for_each_end() {
+        let mut teller = Teller::of_progress(Paint::plain());
+        let lines: Vec<String> = samples::events().iter().filter_map(|event| teller.line(event)).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        production -> 1.1.0-1  1f2e3d4c5b "Bump to 1.1.0-1" by Ada
+        web-01        drain     done 1.0 s  drained on fe-01, fe-02
+        gitaly-01     install   FAILED 1.0 s  gitaly-01: install failed (100)
+        web-01        drain     done 1.0 s  was so already
+        p-0  done  was so already
+        production waits: role web: it is Friday
+        production is converged on 1.1.0-1 (1f2e3d4c5b)
+        "#);
+    }
+
+    #[test]
+    fn history_has_times_and_beginnings() {
+        let mut teller = Teller::of_history(Paint::plain());
+        let lines: Vec<String> = samples::events().iter().filter_map(|event| teller.dated(event)).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        2026-11-22 12:00:01Z  production -> 1.1.0-1  1f2e3d4c5b "Bump to 1.1.0-1" by Ada
+        2026-11-22 12:00:02Z  web-01        drain     begins: to install 1.1.0-1
+        2026-11-22 12:00:03Z  web-01        drain     done 1.0 s  drained on fe-01, fe-02
+        2026-11-22 12:00:04Z  gitaly-01     install   begins: 1.0.0-1 -> 1.1.0-1
+        2026-11-22 12:00:05Z  gitaly-01     install   FAILED 1.0 s  gitaly-01: install failed (100)
+        2026-11-22 12:00:06Z  web-01        drain     begins: to install 1.1.0-1
+        2026-11-22 12:00:07Z  web-01        drain     done 1.0 s  was so already
+        2026-11-22 12:00:08Z  p-0  done  was so already
+        2026-11-22 12:00:09Z  production waits: role web: it is Friday
+        2026-11-22 12:00:10Z  production is converged on 1.1.0-1 (1f2e3d4c5b)
+        "#);
+    }
+}

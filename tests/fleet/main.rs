@@ -1,0 +1,7 @@
+//! The shipping program on real hosts: rollouts under traffic. Each story boots a lab of its own; without root or
+//! Debian it says that it was skipped, and why.
+
+mod rollouts;
+
+/// The shipping program, as cargo built it for these tests.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_reconcile-under-test");

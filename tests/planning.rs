@@ -1,3 +1,0 @@
-//! How long planning takes; see docs/figures.md.
-
-fn main() {}
