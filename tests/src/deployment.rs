@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine::Report;
 use lab::Lab;
-use model::{EnvironmentName, Event, HostName, Recorded, Standing};
+use model::{EnvironmentName, Event, HostName, Recorded, Standing, Step};
 
 /// The environment that every test deploys.
 pub const ENVIRONMENT: &str = "production";
@@ -285,6 +285,21 @@ impl<'a> Deployment<'a> {
             _ => None,
         };
         self.journal().into_iter().filter_map(began).filter(|(_, action)| action != "download").collect()
+    }
+
+    /// Steps that the journal calls begun and not ended, by the newest service. Right after a kill: those that it
+    /// interrupted.
+    pub fn open_steps(&self) -> Vec<Step> {
+        let mut open = Vec::new();
+        for recorded in self.journal() {
+            match recorded.event {
+                Event::ServiceStarted { .. } => open.clear(),
+                Event::StepStarted { step } => open.push(step),
+                Event::StepFinished { step: ended, .. } => open.retain(|step| step.id != ended),
+                _ => {}
+            }
+        }
+        open
     }
 
     /// The number of the newest event.

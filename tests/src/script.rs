@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{
     Admin, CommitId, Desired, Event, HostName, OnTimeout, Recorded, RowId, Standing, StepId, Version,
 };
-use simulation::{MemoryJournal, Release, SimSource, SimWorld};
+use simulation::{MemoryJournal, Pace, Release, Settings, SimSource, SimWorld, Span};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +102,14 @@ impl Stage {
 
     /// Opens a fleet with a seed of one's own.
     pub fn seeded(desired: Desired, seed: u64) -> Self {
-        let world = SimWorld::fleet(&desired.fleet, &desired.target, seed);
+        // As in the lab: the longest request lasts 3 s.
+        let pace = Pace { session: Span::ms(50, 3_000), check_ms: 200, ..Pace::realistic() };
+        let settings = Settings { pace, ..Settings::seeded(seed) };
+        let world = SimWorld::with(&desired.fleet, &desired.target, settings);
+        let backends = desired.fleet.roles.iter().flat_map(|role| &role.backends);
+        for bound in backends.filter(|backend| backend.backend.as_str().ends_with("sticky")) {
+            world.make_sticky(bound);
+        }
         let source = SimSource::new(seed);
         source.commit("first commit", [desired.clone()]);
         let began = engine::World::now(&world);

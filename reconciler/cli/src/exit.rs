@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use model::Standing;
+use engine::Report;
+use model::{Reason, Standing};
 
 /// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +41,24 @@ impl From<Standing> for Exit {
     }
 }
 
+/// What git shows and is not in force is not done, however well the fleet stands.
+impl From<&Reason> for Exit {
+    fn from(obstacle: &Reason) -> Self {
+        match obstacle {
+            Reason::SourceUnavailable { .. } => Self::Unreachable,
+            _ => Self::Waiting,
+        }
+    }
+}
+
+impl From<&Report> for Exit {
+    fn from(report: &Report) -> Self {
+        let git = report.obstacle.iter().map(Self::from);
+        let environments = report.environments.values().map(|environment| environment.standing.into());
+        git.chain(environments).fold(Self::Done, Self::or_worse)
+    }
+}
+
 impl Exit {
     /// The worse of the two: a later one in the table of codes says more.
     #[must_use]
@@ -61,6 +80,17 @@ pub(crate) fn tell_of_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_converged_fleet_under_a_commit_that_is_refused_is_not_done() {
+        let mut report = crate::render::samples::report();
+        report.environments.values_mut().for_each(|environment| environment.standing = Standing::Converged);
+        report.obstacle = None;
+        assert_eq!(Exit::from(&report), Exit::Done);
+        let (commit, error) = (model::CommitId::new("c0ffee"), "unknown key".to_owned());
+        report.obstacle = Some(Reason::RevisionInvalid { commit, error, errors: 1 });
+        assert_eq!(Exit::from(&report), Exit::Waiting);
+    }
 
     #[test]
     fn a_halted_environment_outweighs_one_that_moves() {

@@ -77,14 +77,15 @@ impl PassingSource {
         reading
     }
 
-    /// The same, for a command that can do nothing without it. An obstacle that it does not need to mind is told.
-    pub(crate) async fn accepted(&self, config: &Config) -> Result<Revision, CliError> {
+    /// The same, for a command that can do nothing without it. An obstacle in the
+    /// way of the newest commit is told, and is an exit code.
+    pub(crate) async fn accepted(&self, config: &Config) -> Result<(Revision, Exit), CliError> {
         let reading = self.read(config).await;
         let Some(revision) = reading.revision else { return Err(no_revision_of(&reading)) };
         if let Some(obstacle) = &reading.obstacle {
             output::aside(&format!("git: {obstacle}; {}", obstacle.ends()));
         }
-        Ok(revision)
+        Ok((revision, reading.obstacle.iter().map(Exit::from).fold(Exit::Done, Exit::or_worse)))
     }
 
     /// A revision of the remote, after a reading. A repository on this machine knows names that a mirror does not.

@@ -173,3 +173,145 @@ fn commit_invalid(path: &Path) {
         assert!(Command::new("git").current_dir(path).args(arguments).status().unwrap().success());
     }
 }
+
+/// A repository and a service whose hosts all refuse the connection: 127.0.0.1, a port that nobody listens on.
+struct Unreachable {
+    folder: tempfile::TempDir,
+    config: String,
+}
+
+impl Unreachable {
+    fn begin() -> Self {
+        let folder = begun();
+        let path = folder.path();
+        for arguments in [&["add", "--all"][..], &["commit", "--quiet", "--message=Begin"]] {
+            let mut git = Command::new("git");
+            git.current_dir(path).args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]);
+            assert!(git.args(arguments).status().unwrap().success());
+        }
+        std::fs::write(path.join("ssh.conf"), "Host *\n  HostName 127.0.0.1\n  Port 1\n").unwrap();
+        let text = format!(
+            "service = 'deploy'\nstate_dir = {:?}\n[repository]\nurl = {path:?}\n[ssh]\nconfig_file = {:?}\n",
+            path.join("state"),
+            path.join("ssh.conf"),
+        );
+        let config = write_config(path, &text);
+        Self { folder, config }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        reconcile(&[arguments, &["--config", &self.config]].concat())
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.folder.path().join("state/control.sock")
+    }
+
+    /// Asks again and again until the answer's code is as it should be.
+    fn until(&self, arguments: &[&str], wanted: i32) -> Output {
+        let began = std::time::Instant::now();
+        loop {
+            let output = self.run(arguments);
+            if code(&output) == wanted {
+                return output;
+            }
+            let told = format!("{}{}", stdout(&output), stderr(&output));
+            assert!(
+                began.elapsed().as_secs() < 60,
+                "{arguments:?} still ends with {}: {told}",
+                code(&output)
+            );
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+}
+
+/// A running service; killed when a test fails before it has stopped it.
+struct Serving(std::process::Child);
+
+impl Serving {
+    /// Returns once its socket is there.
+    fn start(fleet: &Unreachable) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reconcile"));
+        command.args(["serve", "--config", &fleet.config]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut serving = Self(command.spawn().unwrap());
+        let began = std::time::Instant::now();
+        while !fleet.socket().exists() {
+            assert_eq!(serving.0.try_wait().unwrap(), None, "it ended early");
+            assert!(began.elapsed().as_secs() < 60, "it never opened its socket");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        serving
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_fleet_that_cannot_be_reached_is_planned_with_69_and_nothing_is_left_behind() {
+    let fleet = Unreachable::begin();
+    let output = fleet.run(&["plan"]);
+    assert_eq!(code(&output), 69, "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains("web-04        unreachable"), "{}", stdout(&output));
+    assert!(!fleet.folder.path().join("state").exists());
+
+    let output = fleet.run(&["plan", "nosuch"]);
+    assert_eq!(code(&output), 64);
+    assert!(stderr(&output).contains("hint: there are: staging"), "{}", stderr(&output));
+
+    let output = fleet.run(&["explain", "web-02", "--json"]);
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    assert!(stderr(&output).contains("no service runs"), "{}", stderr(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["waiting"]["reason"]["reason"], "host-unknown", "{json}");
+}
+
+#[test]
+fn apply_ends_with_3_when_only_the_world_can_go_on() {
+    let fleet = Unreachable::begin();
+    let output = fleet.run(&["apply", "staging"]);
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("staging -> 1.0.0-1"),
+        "progress is told on stderr: {}",
+        stderr(&output)
+    );
+    assert!(stdout(&output).contains("staging: waiting, wants 1.0.0-1"), "{}", stdout(&output));
+
+    let output = fleet.run(&["apply", "nosuch"]);
+    assert_eq!(code(&output), 64, "{}", stderr(&output));
+}
+
+#[test]
+fn a_running_service_answers_on_its_socket_and_stops_at_the_first_signal() {
+    use std::os::unix::fs::PermissionsExt;
+    let fleet = Unreachable::begin();
+    let mut serve = Serving::start(&fleet);
+    let output = fleet.until(&["status", "--json"], 3);
+    assert_eq!(stderr(&output), "", "the service answered");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((json["service"].as_str(), json["generation"].as_u64()), (Some("deploy"), Some(1)));
+    let mode = std::fs::metadata(fleet.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let output = fleet.run(&["retry", "staging", "--reason", "cable mended"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(code(&fleet.run(&["retry", "nosuch", "--reason", "why not"])), 64);
+    let output = fleet.run(&["history", "staging"]);
+    assert!(stdout(&output).contains("asked to try again: cable mended"), "{}", stdout(&output));
+
+    let output = fleet.run(&["serve"]);
+    assert_eq!(code(&output), 69);
+    assert!(stderr(&output).contains("is held by process"), "{}", stderr(&output));
+
+    let pid = serve.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(serve.0.wait().unwrap().code(), Some(0));
+    assert!(!fleet.socket().exists());
+}

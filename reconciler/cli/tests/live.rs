@@ -55,9 +55,11 @@ async fn stories(lab: &Lab) {
     looking_changes_nothing_and_tells_what_is_there(&bench).await;
     claims_fence_off(&mut bench).await;
     rows_are_taken_out_and_put_back(&bench).await;
-    a_version_goes_in_and_back(&mut bench).await;
+    a_version_is_downloaded_and_installed_once(&mut bench).await;
+    an_installed_version_runs_once_it_is_activated(&mut bench).await;
     a_job_is_found_again_by_its_name(&mut bench).await;
     failures_have_their_kinds(&mut bench).await;
+    failures_of_apt_have_their_kinds(&mut bench).await;
     a_host_left_half_way_is_repaired(&mut bench).await;
     siblings_go_forward_and_back_together(&mut bench).await;
     a_full_disk_is_told(&mut bench).await;
@@ -286,7 +288,7 @@ async fn rows_are_taken_out_and_put_back(bench: &Bench<'_>) {
     bench.act("web-01", ready).await.unwrap();
 }
 
-async fn a_version_goes_in_and_back(bench: &mut Bench<'_>) {
+async fn a_version_is_downloaded_and_installed_once(bench: &mut Bench<'_>) {
     let download = || Action::Download { packages: shop(demo::SECOND) };
     assert!(matches!(bench.act("web-01", download()).await, Ok(Outcome::Changed(_))));
     assert_eq!(bench.act("web-01", download()).await, Ok(Outcome::AlreadyDone));
@@ -303,7 +305,9 @@ async fn a_version_goes_in_and_back(bench: &mut Bench<'_>) {
     bench.sh("web-01", "apt-get -s -q dist-upgrade | grep -q '^Inst shop' && exit 1; exit 0");
     assert_eq!(bench.act("web-01", marked).await, Ok(Outcome::AlreadyDone));
     assert_eq!(bench.sh("web-01", "grep -c 1.1.0-1 /var/lib/shop/installs.log").trim(), "1");
+}
 
+async fn an_installed_version_runs_once_it_is_activated(bench: &mut Bench<'_>) {
     let activate =
         |number: &str| Action::Activate { services: vec![unit(Activate::Restart)], stamp: version(number) };
     bench.act("web-01", activate(demo::SECOND)).await.unwrap();
@@ -377,7 +381,10 @@ async fn failures_have_their_kinds(bench: &mut Bench<'_>) {
     bench.act("web-02", failing).await.unwrap();
     assert!(bench.see("web-02").await.packages["shop"].installed);
     assert_eq!(bench.sh("web-02", "grep -c 1.1.0-1 /var/lib/shop/installs.log").trim(), "1");
+}
 
+async fn failures_of_apt_have_their_kinds(bench: &mut Bench<'_>) {
+    let kind = |result: Result<Outcome, Failure>| result.unwrap_err().kind;
     let broken = bench.install("web-02", demo::FAILS_TO_INSTALL).await.unwrap_err();
     assert_eq!(broken.kind, FailureKind::InstallFailed, "{broken:?}");
     assert!(!bench.see("web-02").await.packages["shop"].installed);
@@ -415,7 +422,10 @@ async fn a_host_left_half_way_is_repaired(bench: &mut Bench<'_>) {
 async fn siblings_go_forward_and_back_together(bench: &mut Bench<'_>) {
     let newer = std::env::var(NEWER).unwrap();
     let seen = |bench: &Bench<'_>| {
-        bench.sh("web-01", "dpkg-query -W -f '${Version} ${db:Status-Abbrev}\\n' apache2 apache2-bin apache2-data")
+        bench.sh(
+            "web-01",
+            "dpkg-query -W -f '${Version} ${db:Status-Abbrev}\\n' apache2 apache2-bin apache2-data",
+        )
     };
     for number in [OLDER, newer.as_str(), OLDER] {
         let packages = BTreeMap::from([("apache2".into(), version(number))]);

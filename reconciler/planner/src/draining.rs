@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId, UnknownKind};
+use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId};
 
 use crate::position::{Next, Wait, node_scopes};
 use crate::survey::{HostView, RowView, Survey};
@@ -31,18 +31,30 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
 
 /// Every row of the host is seen, fresh, and points to it.
 pub(crate) fn rows_are_known(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
+    rows_are_fresh(survey, host)?;
+    rows_are_seen(survey, host)
+}
+
+/// Every node of the host was read after the last action there, a moment ago.
+pub(crate) fn rows_are_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
+    if host.rows.iter().all(|row| survey.node_is_fresh(row.node)) {
+        return Ok(());
+    }
+    Err(Wait::new(Reason::FreshFacts).watching(node_scopes(host), jiff::SignedDuration::ZERO))
+}
+
+/// Every row of the host was seen, however long ago, and points to it.
+pub(crate) fn rows_are_seen(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
     for row in &host.rows {
-        let node = row.node;
-        let fact = survey.observed.nodes.get(node);
-        if !survey.node_is_fresh(node) {
-            return Err(Wait::new(Reason::FreshFacts).watching(node_scopes(host), jiff::SignedDuration::ZERO));
+        match survey.observed.nodes.get(row.node).map(|fact| &fact.value) {
+            None => return rows_are_fresh(survey, host),
+            Some(Err(unknown)) => {
+                let (node, kind, detail) = (row.node.clone(), unknown.kind, unknown.detail.clone());
+                let wait = Wait::new(Reason::NodeUnknown { node, kind, detail });
+                return Err(wait.watching(node_scopes(host), UNWELL_REFRESH));
+            }
+            Some(Ok(_)) => row_is_the_hosts(host, row)?,
         }
-        if let Some(Err(unknown)) = fact.map(|fact| &fact.value) {
-            let (node, kind, detail) = (node.clone(), unknown.kind, unknown.detail.clone());
-            let wait = Wait::new(Reason::NodeUnknown { node, kind, detail });
-            return Err(wait.watching(node_scopes(host), UNWELL_REFRESH));
-        }
-        row_is_the_hosts(host, row)?;
     }
     Ok(())
 }
@@ -130,12 +142,4 @@ fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
 /// The host's own rows that fit.
 pub(crate) fn ids(host: &HostView<'_>, fits: impl Fn(&RowView<'_>) -> bool) -> BTreeSet<RowId> {
     host.our_rows().filter(|row| fits(row)).map(RowView::id).collect()
-}
-
-/// A node that cannot be seen, if there is one.
-pub(crate) fn unknown_node(survey: &Survey<'_>, host: &HostView<'_>) -> Option<(RowId, UnknownKind, String)> {
-    host.rows.iter().find_map(|row| match survey.observed.nodes.get(row.node).map(|fact| &fact.value) {
-        Some(Err(unknown)) => Some((row.id(), unknown.kind, unknown.detail.clone())),
-        _ => None,
-    })
 }

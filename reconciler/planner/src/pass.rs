@@ -9,6 +9,7 @@ use model::{
 };
 
 use crate::capacity::Capacity;
+use crate::draining::rows_are_fresh;
 use crate::position::{self, Goal, Next, Wait, Watch, node_scopes};
 use crate::returning;
 use crate::survey::{ClaimView, HostView, Survey};
@@ -25,6 +26,8 @@ pub(crate) struct Pass<'a> {
     /// Why no new host is begun anywhere.
     nothing_new: Option<Reason>,
     waiting_roles: BTreeSet<RoleName>,
+    /// Roles with a host that will be known in a moment: nobody is begun before it that comes after it.
+    undetermined: BTreeSet<RoleName>,
     steps: Vec<Step>,
     waiting: Vec<Waiting>,
     observe: BTreeSet<Scope>,
@@ -49,6 +52,7 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
         failing: first_failure(survey),
         nothing_new: None,
         waiting_roles: BTreeSet::new(),
+        undetermined: BTreeSet::new(),
         steps: Vec::new(),
         waiting: Vec::new(),
         observe: BTreeSet::new(),
@@ -143,6 +147,9 @@ impl<'a> Pass<'a> {
     }
 
     fn take(&mut self, host: &'a HostView<'a>, next: Next) {
+        if will_be_known(&next) {
+            self.undetermined.insert(host.role.name.clone());
+        }
         match next {
             Next::Done => {}
             Next::DoneBut(reason) => self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason)),
@@ -170,9 +177,18 @@ impl<'a> Pass<'a> {
             self.wait_for_role(host, reason);
             return;
         }
-        match self.capacity.admit(self.survey, host) {
-            Ok(()) => self.start(host, action, "next in line"),
-            Err(reason) => self.wait_for_role(host, reason),
+        if self.undetermined.contains(&host.role.name) {
+            self.wait_for_role(host, Reason::FreshFacts);
+            return;
+        }
+        // Whoever is next keeps the place while the load balancers are looked at once more.
+        match self.capacity.admit(self.survey, host).map(|()| rows_are_fresh(self.survey, host)) {
+            Ok(Ok(())) => self.start(host, action, "next in line"),
+            Ok(Err(wait)) => self.wait_for(Subject::Host(host.name.clone()), wait),
+            Err(reason) => {
+                self.watch(&Watch { scopes: node_scopes(host), every: UNWELL_REFRESH });
+                self.wait_for_role(host, reason);
+            }
         }
     }
 
@@ -284,14 +300,7 @@ impl<'a> Pass<'a> {
 
     fn watch(&mut self, watch: &Watch) {
         for scope in &watch.scopes {
-            let (at, fresh) = match scope {
-                Scope::Host(host) => {
-                    (self.survey.observed.hosts.get(host).map(|f| f.at), self.survey.host_is_fresh(host))
-                }
-                Scope::Node(node) => {
-                    (self.survey.observed.nodes.get(node).map(|f| f.at), self.survey.node_is_fresh(node))
-                }
-            };
+            let (at, fresh) = self.survey.age(scope);
             if !fresh {
                 self.observe.insert(scope.clone());
             } else if watch.every > SignedDuration::ZERO {
@@ -345,6 +354,17 @@ impl<'a> Pass<'a> {
         let accepted = self.survey.history.accepted.as_ref();
         let over = |at: Timestamp| self.survey.now > at + self.survey.desired.fleet.deadlines.rollout;
         self.active < self.survey.roles.len() && accepted.is_some_and(|accepted| over(accepted.at))
+    }
+}
+
+/// Hosts start in one order, whichever of them answers first: so a reading or a download that is about to end is waited
+/// for.
+fn will_be_known(next: &Next) -> bool {
+    match next {
+        Next::Wait(wait) => {
+            matches!(wait.reason, Reason::FreshFacts | Reason::InFlight { action: ActionKind::Download, .. })
+        }
+        _ => false,
     }
 }
 

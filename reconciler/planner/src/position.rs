@@ -177,9 +177,10 @@ fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: 
     }
 }
 
-/// A claim records the rows that others have taken out: so every node must have been seen.
+/// A claim records the rows that others have taken out: so every node must have been seen. Whether a moment ago is
+/// judged when its turn has come.
 fn admit(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
-    match draining::rows_are_known(survey, host) {
+    match draining::rows_are_seen(survey, host) {
         Err(wait) => Next::Wait(wait),
         Ok(()) => Next::Admit(Action::Claim { found: host.foreign_rows() }),
     }

@@ -5,7 +5,7 @@ use model::{
     history::Activated,
 };
 
-use crate::draining::{ids, rows_are_known, unknown_node};
+use crate::draining::{ids, rows_are_known};
 use crate::position::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
@@ -102,6 +102,10 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if host.rows.is_empty() {
         return Next::Step(Action::Release, "done here");
     }
+    if !nodes_are_fresh(survey, host) {
+        let wait = Wait::new(Reason::FreshFacts);
+        return Next::Wait(wait.watching(node_scopes(host), jiff::SignedDuration::ZERO));
+    }
     let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint));
     if !in_maint.is_empty() {
         return Next::Step(
@@ -113,12 +117,13 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     let drained = ids(host, |row| row.admin() == Some(Admin::Drain));
     let passed =
         ids(host, |row| row.admin() == Some(Admin::Drain) && row.row.is_some_and(|row| checked(row.check)));
-    let fresh = rows_are_known(survey, host);
-    if !passed.is_empty() && (passed.len() == drained.len() || fresh.is_err()) && nodes_fresh(survey, host) {
+    let known = rows_are_known(survey, host);
+    // All nodes at once; but one that cannot be seen does not keep the host out on the others.
+    if !passed.is_empty() && (passed.len() == drained.len() || known.is_err()) {
         let action = Action::Ready { rows: passed, because: ReadyBecause::Healthy };
         return Next::Step(action, "runs its release and is healthy");
     }
-    if let Err(wait) = fresh {
+    if let Err(wait) = known {
         return Next::Wait(wait);
     }
     match host.our_rows().find(|row| row.row.is_some_and(|row| !is_up(row))) {
@@ -136,7 +141,7 @@ fn is_up(row: &model::Row) -> bool {
     row.admin == Admin::Ready && (row.status == "UP" || row.status == "no check")
 }
 
-/// Every node was read after the last action, or is known to be unreadable.
-fn nodes_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
-    host.rows.iter().all(|row| survey.node_is_fresh(row.node)) || unknown_node(survey, host).is_some()
+/// Every node was read after the last action, whether or not it could be seen.
+fn nodes_are_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
+    host.rows.iter().all(|row| survey.node_is_fresh(row.node))
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use model::{
     Admin, BackendId, Claim, Desired, Direction, DrainPolicy, Fact, HostName, HostState, InFlight, NodeState,
-    Observed, PackageName, Role, Row, RowId, Running, ServerName, Version, history::History,
+    Observed, PackageName, Role, Row, RowId, Running, Scope, ServerName, Version, history::History,
 };
 
 use crate::tuning::{HOST_MAX_AGE, NODE_MAX_AGE};
@@ -188,9 +188,25 @@ impl<'a> Survey<'a> {
         self.observed.hosts.get(host).is_some_and(|fact| self.fresh(host, fact.at, HOST_MAX_AGE))
     }
 
-    /// As [`Self::host_is_fresh`], for a load balancer node.
+    /// As [`Self::host_is_fresh`], for a load balancer node. That it cannot be seen stays true for longer: nobody acts
+    /// on it, and finding out may take longer than a good reading may be old.
     pub(crate) fn node_is_fresh(&self, node: &HostName) -> bool {
-        self.observed.nodes.get(node).is_some_and(|fact| self.fresh(node, fact.at, NODE_MAX_AGE))
+        self.observed.nodes.get(node).is_some_and(|fact| {
+            let max_age = if fact.value.is_ok() { NODE_MAX_AGE } else { HOST_MAX_AGE };
+            self.fresh(node, fact.at, max_age)
+        })
+    }
+
+    /// When something was last read, and whether that may be acted on.
+    pub(crate) fn age(&self, scope: &Scope) -> (Option<Timestamp>, bool) {
+        match scope {
+            Scope::Host(host) => {
+                (self.observed.hosts.get(host).map(|fact| fact.at), self.host_is_fresh(host))
+            }
+            Scope::Node(node) => {
+                (self.observed.nodes.get(node).map(|fact| fact.at), self.node_is_fresh(node))
+            }
+        }
     }
 
     fn fresh(&self, name: &HostName, at: Timestamp, max_age: jiff::SignedDuration) -> bool {

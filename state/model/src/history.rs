@@ -20,6 +20,9 @@ pub const MAX_ATTEMPTS: u32 = 3;
 /// The first wait after a failure; doubled each time, up to [`MAX_BACKOFF`].
 pub const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(2);
 
+/// The first wait after sessions outlasted a drain: they need time more than another try.
+pub const FIRST_DRAIN_BACKOFF: SignedDuration = SignedDuration::from_secs(15);
+
 /// The longest wait after a failure.
 pub const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(60);
 
@@ -338,13 +341,15 @@ impl History {
         let times = before.map_or(0, |trouble| trouble.times) + 1;
         let counts = u32::from(failure.kind.follows() == Follows::Attempt);
         let attempts = before.map_or(0, |trouble| trouble.attempts) + counts;
+        let outlasted = action == ActionKind::Drain && failure.kind == FailureKind::TimedOut;
+        let wait = if outlasted { FIRST_DRAIN_BACKOFF } else { FIRST_BACKOFF };
         let trouble = Trouble {
             version: step.version.clone(),
             action,
             failure: failure.clone(),
             times,
             attempts,
-            until: at + backoff(times),
+            until: at + wait.max(backoff(times)),
         };
         self.troubles.insert(step.host.clone(), trouble);
     }

@@ -36,7 +36,7 @@ pub(super) async fn apply(line: &CommandLine, args: &Apply) -> Result<Exit, CliE
     } else {
         output::data(&render::status::status(&report, Paint::stdout()))?;
     }
-    Ok(report.environments.values().map(|it| it.standing.into()).fold(Exit::Done, Exit::or_worse))
+    Ok(Exit::from(&report))
 }
 
 /// Waits until nothing of the environment moves any more. None: the service has ended.

@@ -20,7 +20,8 @@ pub(super) async fn explain(line: &CommandLine, args: &Explain) -> Result<Exit, 
     } else {
         output::data(&render::explain::explain(&explanation, Paint::stdout()))?;
     }
-    Ok(explanation.standing.into())
+    let git = report.obstacle.iter().map(Exit::from).fold(Exit::Done, Exit::or_worse);
+    Ok(git.or_worse(explanation.standing.into()))
 }
 
 /// An environment of that name comes before a host of that name.

@@ -22,7 +22,7 @@ use crate::{look, output, render};
 
 pub(super) async fn plan(line: &CommandLine, args: &Plan) -> Result<Exit, CliError> {
     let config = Config::read(&line.config)?;
-    let Candidate { accepted, wanted, warnings } = candidate(&config, args).await?;
+    let Candidate { accepted, wanted, git, warnings } = candidate(&config, args).await?;
     let wanted = chosen(wanted, args.environment.as_deref())?;
     let (sender, receiver) = wiring::desired_channel();
     sender.send_replace(Arc::new(accepted.environments.clone()));
@@ -41,19 +41,21 @@ pub(super) async fn plan(line: &CommandLine, args: &Plan) -> Result<Exit, CliErr
     }
     let document = PlanDocument { format: DOCUMENT_FORMAT, at: world.now(), warnings, environments };
     print(line, args, &document)?;
-    Ok(document.environments.iter().map(exit).fold(Exit::Done, Exit::or_worse))
+    Ok(document.environments.iter().map(exit).fold(git, Exit::or_worse))
 }
 
 /// What to plan for, and with whose eyes.
 struct Candidate {
     accepted: Revision,
     wanted: Revision,
+    /// What stands in the way of git's newest commit, where that is what was asked for.
+    git: Exit,
     warnings: Vec<String>,
 }
 
 async fn candidate(config: &Config, args: &Plan) -> Result<Candidate, CliError> {
     let source = PassingSource::open(config)?;
-    let accepted = source.accepted(config).await?;
+    let (accepted, git) = source.accepted(config).await?;
     let look = match (&args.path, &args.reference) {
         (Some(folder), _) => Some(revision_of_folder(folder)?),
         (None, Some(revision)) => Some(source.read_at(config, revision).await?),
@@ -63,9 +65,10 @@ async fn candidate(config: &Config, args: &Plan) -> Result<Candidate, CliError> 
         Some(look) => Candidate {
             accepted,
             wanted: look.revision,
+            git: Exit::Done,
             warnings: look.warnings.iter().map(ToString::to_string).collect(),
         },
-        None => Candidate { wanted: accepted.clone(), accepted, warnings: Vec::new() },
+        None => Candidate { wanted: accepted.clone(), accepted, git, warnings: Vec::new() },
     })
 }
 

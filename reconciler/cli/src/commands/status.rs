@@ -29,7 +29,7 @@ pub(super) async fn status(line: &CommandLine, args: &Status) -> Result<Exit, Cl
     } else {
         output::data(&render::status::status(&report, Paint::stdout()))?;
     }
-    Ok(report.environments.values().map(|it| it.standing.into()).fold(Exit::Done, Exit::or_worse))
+    Ok(Exit::from(&report))
 }
 
 /// The running service's report; when none runs, our own look at `only` that environment, or at all of them.

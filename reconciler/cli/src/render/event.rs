@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use model::{ActionKind, Event, Failure, HostName, Outcome, Recorded, Step, StepId};
 
-use super::{clean, length, moment, one_line};
+use super::{length, moment, one_line, purpose};
 use crate::paint::Paint;
 
 /// Remembers which steps began, to tell how long they took.
@@ -71,7 +71,7 @@ impl Teller {
     fn started(&mut self, at: Timestamp, step: &Step) -> Option<String> {
         let kind = step.action.kind();
         self.started.insert(step.id.clone(), (step.host.clone(), kind, at));
-        let line = || format!("{:<12}  {kind:<8}  begins: {}", step.host, clean(&step.why));
+        let line = || format!("{:<12}  {kind:<8}  begins: {}", step.host, purpose(step));
         self.with_starts.then(line)
     }
 
@@ -126,7 +126,7 @@ mod tests {
         2026-11-22 12:00:01Z  production -> 1.1.0-1  1f2e3d4c5b "Bump to 1.1.0-1" by Ada
         2026-11-22 12:00:02Z  web-01        drain     begins: to install 1.1.0-1
         2026-11-22 12:00:03Z  web-01        drain     done 1.0 s  drained on fe-01, fe-02
-        2026-11-22 12:00:04Z  gitaly-01     install   begins: 1.0.0-1 -> 1.1.0-1
+        2026-11-22 12:00:04Z  gitaly-01     install   begins: store 1.1.0-1: install while drained
         2026-11-22 12:00:05Z  gitaly-01     install   FAILED 1.0 s  gitaly-01: install failed (100)
         2026-11-22 12:00:06Z  web-01        drain     begins: to install 1.1.0-1
         2026-11-22 12:00:07Z  web-01        drain     done 1.0 s  was so already

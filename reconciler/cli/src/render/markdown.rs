@@ -5,7 +5,7 @@ use std::fmt::Write;
 use model::Standing;
 
 use super::plan::{by_role, summary};
-use super::{length, one_line};
+use super::{length, one_line, purpose};
 use crate::documents::{PlanDocument, PlannedEnvironment};
 
 /// GitHub takes 65,536 characters in a comment; GitLab takes more.
@@ -53,7 +53,7 @@ fn environment(text: &mut String, planned: &PlannedEnvironment) {
         None => list(
             text,
             "Starts now",
-            plan.steps.iter().map(|it| format!("{} {}: {}", it.host, it.action.kind(), it.why)),
+            plan.steps.iter().map(|it| format!("{} {}: {}", it.host, it.action.kind(), purpose(it))),
         ),
     }
     list(
@@ -92,7 +92,7 @@ fn rollout(text: &mut String, preview: &planner::Preview) {
         let _ = writeln!(text, "Role {role}, in this order:\n");
         for it in steps {
             let start = length(it.start.duration_since(first));
-            let words = format!("+{start} {} {}: {}", it.step.host, it.step.action.kind(), it.step.why);
+            let words = format!("+{start} {} {}: {}", it.step.host, it.step.action.kind(), purpose(&it.step));
             let _ = writeln!(text, "1. {}", escape(&words));
         }
         let _ = writeln!(text);
@@ -166,7 +166,7 @@ mod tests {
         Role gitaly, in this order:
 
         1. +0.0 s gitaly-01 claim: to bring it to 1.1.0-1
-        1. +1.0 s gitaly-01 install: 1.0.0-1 -&gt; 1.1.0-1
+        1. +1.0 s gitaly-01 install: store 1.1.0-1: install while drained
 
         Role web, in this order:
 

@@ -10,7 +10,7 @@ pub(crate) mod samples;
 pub(crate) mod status;
 
 use jiff::{SignedDuration, Timestamp, Unit};
-use model::{Failure, Reason, Standing};
+use model::{Action, Failure, Reason, Standing, Step};
 
 use crate::paint::Paint;
 
@@ -52,6 +52,19 @@ pub(crate) fn standing(standing: Standing, paint: Paint) -> String {
         Standing::Moving => paint.notice("moving"),
         Standing::Waiting => paint.notice("waiting"),
         Standing::Halted => paint.bad("halted"),
+    }
+}
+
+/// What a step does, in a few words; with the exact versions where it has any.
+pub(crate) fn purpose(step: &Step) -> String {
+    let why = one_line(&step.why);
+    match &step.action {
+        Action::Download { packages } | Action::Install { packages, .. } if !packages.is_empty() => {
+            let exact: Vec<String> =
+                packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
+            format!("{}: {why}", exact.join(", "))
+        }
+        _ => why,
     }
 }
 

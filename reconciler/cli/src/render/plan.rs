@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use model::{Plan, RoleName, RoleProgress, Standing, Step};
 use planner::{Preview, PreviewedStep};
 
-use super::{clean, count, length, one_line, standing};
+use super::{count, length, one_line, purpose, standing};
 use crate::documents::{PlanDocument, PlannedEnvironment};
 use crate::paint::Paint;
 
@@ -81,7 +81,7 @@ fn progress(role: &RoleProgress) -> String {
 }
 
 fn step(step: &Step) -> String {
-    format!("{:<12}  {:<8}  {}", step.host, step.action.kind(), clean(&step.why))
+    format!("{:<12}  {:<8}  {}", step.host, step.action.kind(), purpose(step))
 }
 
 fn whole(text: &mut String, preview: &Preview) {
@@ -177,7 +177,7 @@ mod tests {
           whole rollout: 3 steps, about 2m 10s (partly guessed), never fewer than 3 in fe/web
           role gitaly, in this order
               +0.0 s  gitaly-01     claim     to bring it to 1.1.0-1
-              +1.0 s  gitaly-01     install   1.0.0-1 -> 1.1.0-1
+              +1.0 s  gitaly-01     install   store 1.1.0-1: install while drained
           role web, in this order
                +40 s  web-01        drain     to install 1.1.0-1
         "#);

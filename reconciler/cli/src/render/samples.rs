@@ -93,7 +93,11 @@ fn plan() -> Plan {
 
 fn preview() -> Preview {
     let previewed = |from: i64, to: i64, step| PreviewedStep { step, start: at(from), end: at(to) };
-    let install = Action::Install { packages: BTreeMap::new(), prepare: vec![], configure: vec![] };
+    let install = Action::Install {
+        packages: BTreeMap::from([("store".into(), version())]),
+        prepare: vec![],
+        configure: vec![],
+    };
     Preview {
         steps: vec![
             previewed(
@@ -107,7 +111,7 @@ fn preview() -> Preview {
                     "to bring it to 1.1.0-1",
                 ),
             ),
-            previewed(1, 31, step("p-2", "gitaly-01", "gitaly", install, "1.0.0-1 -> 1.1.0-1")),
+            previewed(1, 31, step("p-2", "gitaly-01", "gitaly", install, "install while drained")),
             previewed(40, 41, drain("p-3", "web-01")),
         ],
         duration: SignedDuration::from_secs(130),
@@ -166,12 +170,16 @@ pub(crate) fn events() -> Vec<Recorded> {
         subject: "Bump to 1.1.0-1".into(),
         version: version(),
     };
-    let install = Action::Install { packages: BTreeMap::new(), prepare: vec![], configure: vec![] };
+    let install = Action::Install {
+        packages: BTreeMap::from([("store".into(), version())]),
+        prepare: vec![],
+        configure: vec![],
+    };
     let events = [
         accepted,
         Event::StepStarted { step: drain("p-1", "web-01") },
         finished("p-1", Ok(Outcome::Changed("drained on fe-01, fe-02".into()))),
-        Event::StepStarted { step: step("p-2", "gitaly-01", "gitaly", install, "1.0.0-1 -> 1.1.0-1") },
+        Event::StepStarted { step: step("p-2", "gitaly-01", "gitaly", install, "install while drained") },
         finished("p-2", Err(failure())),
         Event::StepStarted { step: drain("p-3", "web-01") },
         finished("p-3", Ok(Outcome::AlreadyDone)),
