@@ -32,8 +32,10 @@ fn every_script_ends_as_its_golden_file_says() {
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&golden, &played).unwrap();
         }
-        if std::fs::read_to_string(&golden).unwrap_or_default() != played {
-            wrong.push(format!("{}:\n{played}", script.display()));
+        let known = std::fs::read_to_string(&golden).unwrap_or_default();
+        if known != played {
+            let diff = similar::TextDiff::from_lines(&known, &played);
+            wrong.push(format!("{}:\n{}", script.display(), diff.unified_diff()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,4 +1,5 @@
 //! The built binary, from outside: exit codes, and what goes to stdout and what to stderr. Needs no fleet.
+#![allow(clippy::unwrap_used, reason = "a test may end that way")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -11,7 +11,9 @@ use crate::report::{EnvironmentReport, host_reports};
 /// Owned by the service loop alone.
 pub(crate) struct Environment {
     pub(crate) desired: Desired,
-    pub(crate) observed: Observed,
+    observed: Observed,
+    /// Readings that began before this were made for other roles.
+    facts_from: Timestamp,
     pub(crate) plan: Option<Plan>,
     /// Readings under way.
     pub(crate) looking: BTreeSet<Scope>,
@@ -20,17 +22,34 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    pub(crate) fn new(desired: Desired) -> Self {
-        Self { desired, observed: Observed::default(), plan: None, looking: BTreeSet::new(), told: None }
+    pub(crate) fn new(desired: Desired, now: Timestamp) -> Self {
+        Self {
+            desired,
+            observed: Observed::default(),
+            facts_from: now,
+            plan: None,
+            looking: BTreeSet::new(),
+            told: None,
+        }
     }
 
-    /// Takes a new commit. Facts were read for the old roles: other roles need other facts.
-    pub(crate) fn take(&mut self, desired: Desired) {
+    /// Takes a new commit. Facts were read for the old roles: other roles need other facts, and a reading that is
+    /// still under way must not pass for one.
+    pub(crate) fn take(&mut self, desired: Desired, now: Timestamp) {
         if desired.fleet != self.desired.fleet {
             self.observed = Observed::default();
             self.looking.clear();
+            self.facts_from = now;
         }
         self.desired = desired;
+    }
+
+    /// Takes in a reading that ended.
+    pub(crate) fn looked(&mut self, scope: &Scope, mut observed: Observed) {
+        self.looking.remove(scope);
+        observed.hosts.retain(|_, fact| fact.at >= self.facts_from);
+        observed.nodes.retain(|_, fact| fact.at >= self.facts_from);
+        self.observed.merge(observed);
     }
 
     /// Plans anew; a reason that stood in the last plan keeps its beginning.
@@ -112,5 +131,54 @@ fn keep_since(last: &Plan, plan: &mut Plan) {
         if let Some(since) = known.get(&same(&waiting.subject, &waiting.reason)) {
             waiting.since = waiting.since.min(*since);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use model::{Commit, CommitId, Deadlines, Fact, Fleet, Limit, Mode, Unknown, UnknownKind, Version};
+
+    use super::*;
+
+    fn desired(mode: Mode) -> Desired {
+        let at = Timestamp::UNIX_EPOCH;
+        let (id, hour) = (CommitId::new("0"), SignedDuration::from_hours(1));
+        Desired {
+            environment: "production".into(),
+            commit: Commit { id, author: String::new(), subject: String::new(), at },
+            target: Version::parse("1.0").unwrap(),
+            direction: None,
+            ranks: Vec::new(),
+            fleet: Fleet {
+                mode,
+                roles: Vec::new(),
+                load_balancers: Vec::new(),
+                backend_limit: Limit::Count(1),
+                max_parallel: 1,
+                deadlines: Deadlines { step: hour, rollout: hour },
+            },
+        }
+    }
+
+    fn reading(at: Timestamp) -> Observed {
+        let unknown = Unknown { kind: UnknownKind::Unreachable, detail: String::new() };
+        let mut observed = Observed::default();
+        observed.hosts.insert("web-01".into(), Fact { at, value: Err(unknown) });
+        observed
+    }
+
+    #[test]
+    fn a_reading_that_began_under_other_roles_is_dropped() {
+        let (before, change) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1));
+        let mut environment = Environment::new(desired(Mode::Reconcile), before);
+        let scope = Scope::Host("web-01".into());
+        environment.looked(&scope, reading(before));
+        assert_eq!(environment.observed.hosts.len(), 1);
+        environment.take(desired(Mode::Report), change);
+        environment.looked(&scope, reading(before));
+        assert_eq!(environment.observed.hosts.len(), 0);
+        environment.looked(&scope, reading(change));
+        assert_eq!(environment.observed.hosts.len(), 1);
     }
 }

@@ -199,8 +199,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             }
             Done::Looked { environment, scope, observed } => {
                 if let Some(environment) = self.environments.get_mut(&environment) {
-                    environment.looking.remove(&scope);
-                    environment.observed.merge(observed);
+                    environment.looked(&scope, observed);
                 }
             }
         }
@@ -232,11 +231,12 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let wanted = &revision.environments;
         self.desired.send_replace(Arc::new(wanted.clone()));
         self.environments.retain(|name, _| wanted.contains_key(name));
+        let now = self.world.now();
         for (name, desired) in wanted {
             match self.environments.get_mut(name) {
-                Some(environment) => environment.take(desired.clone()),
+                Some(environment) => environment.take(desired.clone(), now),
                 None => {
-                    self.environments.insert(name.clone(), Environment::new(desired.clone()));
+                    self.environments.insert(name.clone(), Environment::new(desired.clone(), now));
                 }
             }
         }

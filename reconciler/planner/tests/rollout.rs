@@ -214,6 +214,31 @@ fn a_load_balancer_that_forgot_a_drain_is_told_again() {
 }
 
 #[test]
+fn a_row_that_has_just_left_maintenance_is_read_before_it_is_told_again() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.1");
+    let mut history = history();
+    claimed_and_drained(&desired, &mut seen, &mut history, "web-01");
+    for node in ["fe-01", "fe-02"] {
+        let row = row(&mut seen, node, "web-01");
+        (row.admin, row.status) = (Admin::Maint, "MAINT".into());
+    }
+    let planned = plan(&desired, &seen, &history, start());
+    assert_eq!(planned.steps[0].action.kind(), ActionKind::Drain);
+    // The step ends, and the host is read again before its load balancers are.
+    let step = planned.steps[0].clone();
+    let (environment, id) = (step.environment.clone(), step.id.clone());
+    let ended = start() + SignedDuration::from_millis(100);
+    history.apply(start(), &Event::StepStarted { step }).unwrap();
+    let result = Ok(Outcome::AlreadyDone);
+    history.apply(ended, &Event::StepFinished { environment, step: id, result }).unwrap();
+    seen.hosts.get_mut("web-01").unwrap().at = ended;
+    let planned = plan(&desired, &seen, &history, ended);
+    assert_eq!(planned.steps, []);
+    assert!(planned.observe.contains(&Scope::Node("fe-01".into())));
+}
+
+#[test]
 fn a_host_claimed_by_another_service_is_left_alone() {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");

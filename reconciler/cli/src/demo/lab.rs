@@ -28,11 +28,11 @@ impl Hosts {
             .with_hosts("fe", 2, HostKind::LoadBalancer)
             .with_hosts("web", 4, HostKind::Web)
             .with_hosts("gitaly", 1, HostKind::Storage);
-        spawn_blocking(move || Lab::up(&spec)).await.unwrap_or_else(|panic| resume(panic)).map(Self)
+        spawn_blocking(move || Lab::up(&spec)).await.unwrap_or_else(resume).map(Self)
     }
 
     pub(super) async fn down(self) -> Result<(), LabError> {
-        spawn_blocking(move || self.0.down()).await.unwrap_or_else(|panic| resume(panic))
+        spawn_blocking(move || self.0.down()).await.unwrap_or_else(resume)
     }
 }
 
@@ -122,10 +122,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            // It may have ended by itself; its number is ours until it is waited for.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        // It may have ended by itself; its number is ours until it is waited for.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let began = std::time::Instant::now();
         while began.elapsed() < STOP_PATIENCE {
             if !matches!(self.child.try_wait(), Ok(None)) {
