@@ -1,6 +1,8 @@
 //! Every script in `tests/scripts` and its golden output beside it. `UPDATE_GOLDEN=1` writes the output anew; the diff
 //! is then for review.
 
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+
 use std::path::{Path, PathBuf};
 
 fn scripts() -> Vec<PathBuf> {

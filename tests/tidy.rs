@@ -12,7 +12,7 @@ const LONG_FILES: [&str; 0] = [];
 const LONG_FUNCTIONS: [&str; 1] = ["state/model/src/waiting_text.rs"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the repository").to_path_buf()
 }
 
 /// Every Rust file that git knows or would add, by its path in the repository.
@@ -22,7 +22,7 @@ fn rust_files() -> Vec<(String, String)> {
         .current_dir(root())
         .output()
         .expect("git is installed");
-    let names = String::from_utf8(listed.stdout).unwrap();
+    let names = String::from_utf8(listed.stdout).expect("names are UTF-8");
     let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root().join(name)).ok()?));
     let files: Vec<_> = names.lines().filter_map(read).collect();
     assert!(files.len() > 50, "only {} files found: is this the repository?", files.len());
@@ -84,7 +84,7 @@ fn needs(package: &str) -> BTreeSet<String> {
         .output()
         .expect("cargo runs");
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
-    let text = String::from_utf8(tree.stdout).unwrap();
+    let text = String::from_utf8(tree.stdout).expect("names are UTF-8");
     text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 

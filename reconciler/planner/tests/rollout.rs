@@ -15,7 +15,7 @@ fn story(preview: &Preview) -> Vec<String> {
 }
 
 fn reason_of<'a>(plan: &'a Plan, subject: &Subject) -> &'a Reason {
-    &plan.waiting.iter().find(|waiting| waiting.subject == *subject).unwrap().reason
+    &plan.waiting.iter().find(|waiting| waiting.subject == *subject).expect("it waits").reason
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_converged_fleet_needs_nothing_and_is_looked_at_again_later() {
 fn the_floor_counts_what_others_took_out() {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
-    for (_, fact) in &mut seen.hosts {
+    for fact in seen.hosts.values_mut() {
         fact.value.as_mut().unwrap().staged.insert("shop".into(), [version("1.1")].into());
     }
     *host(&mut seen, "gitaly-01") = host(&mut observed(&desired, "1.1"), "gitaly-01").clone();

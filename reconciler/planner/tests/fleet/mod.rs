@@ -1,5 +1,8 @@
 //! A small fleet as values: two load balancer nodes, web hosts behind both, one storage host without a backend.
 
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+#![allow(dead_code, reason = "shared by tests and benchmark; neither needs all of it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
