@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId};
 
-use crate::position::{Next, Wait, node_scopes};
+use crate::next::{Next, Wait, node_scopes};
 use crate::survey::{HostView, RowView, Survey};
 use crate::tuning::{DRAIN_SETTLE, UNWELL_REFRESH, WATCH};
 

@@ -3,6 +3,7 @@
 mod capacity;
 mod direction;
 mod draining;
+mod next;
 mod pass;
 mod position;
 mod preview;

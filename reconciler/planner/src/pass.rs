@@ -10,7 +10,8 @@ use model::{
 
 use crate::capacity::Capacity;
 use crate::draining::rows_are_fresh;
-use crate::position::{self, Goal, Next, Wait, Watch, node_scopes};
+use crate::next::{Next, Wait, Watch, node_scopes};
+use crate::position::{self, Goal};
 use crate::returning;
 use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::{HOST_REFRESH, NODE_REFRESH, UNWELL_REFRESH, WATCH};

@@ -6,7 +6,7 @@ use model::{
 };
 
 use crate::draining::{ids, rows_are_known};
-use crate::position::{
+use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
 use crate::survey::{ClaimView, HostView, Survey};

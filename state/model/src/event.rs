@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::ids::{CommitId, EnvironmentName, Generation, StepId};
-use crate::plan::{Outcome, Step};
+use crate::step::{Outcome, Step};
 use crate::version::Version;
 
 /// The newest form of an event that this program writes and reads.

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Follows};
 use crate::ids::{CommitId, EnvironmentName, Generation, HostName, StepId};
 use crate::observed::Claim;
-use crate::plan::{Action, ActionKind, Outcome, ReadyBecause, Step};
+use crate::step::{Action, ActionKind, Outcome, ReadyBecause, Step};
 use crate::version::Version;
 
 /// Attempts after which a host's release halts.

@@ -12,6 +12,7 @@ pub mod observed;
 pub mod parse;
 pub mod plan;
 pub mod revision;
+pub mod step;
 pub mod version;
 pub mod waiting;
 mod waiting_text;
@@ -32,7 +33,8 @@ pub use observed::{
     Admin, Check, Claim, Fact, HealthState, HostState, NodeState, Observed, PackageState, Row, Running,
     ServiceState, Unknown, UnknownKind,
 };
-pub use plan::{Action, ActionKind, Floor, Outcome, Plan, ReadyBecause, RoleProgress, Scope, Standing, Step};
+pub use plan::{Plan, RoleProgress, Scope, Standing};
 pub use revision::{Reading, Revision};
+pub use step::{Action, ActionKind, Floor, Outcome, ReadyBecause, Step};
 pub use version::{InvalidVersion, Version};
 pub use waiting::{EndedBy, Reason, Subject, Waiting};

@@ -10,7 +10,7 @@ use crate::desired::{BackendId, OnTimeout};
 use crate::failure::Failure;
 use crate::ids::{CommitId, Generation, HostName, RoleName, RowId, StepId};
 use crate::observed::UnknownKind;
-use crate::plan::{ActionKind, Floor};
+use crate::step::{ActionKind, Floor};
 use crate::version::Version;
 
 /// One waiting state.

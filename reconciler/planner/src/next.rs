@@ -1,0 +1,99 @@
+//! What a host needs next, or why it waits: the answer of every part that derives a position.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use model::{Action, Failure, FailureKind, HealthState, HostState, Reason, Scope, backoff};
+
+use crate::survey::HostView;
+use crate::tuning::WATCH_CLOSELY;
+
+/// What a host needs next.
+#[derive(Clone, Debug)]
+pub(crate) enum Next {
+    /// Nothing: it runs its release, and is free of us.
+    Done,
+    /// As [`Next::Done`], with something that people should know.
+    DoneBut(Reason),
+    /// This step, which needs no budget (downloads), or has it already.
+    Step(Action, &'static str),
+    /// To be begun: needs budget and floor. The action is the claim.
+    Admit(Action),
+    /// To leave rotation: claimed already, but the floor is judged once more.
+    Leave(Action),
+    /// Time, or somebody.
+    Wait(Wait),
+}
+
+/// Why a host waits, and what to look at meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Wait {
+    pub(crate) reason: Reason,
+    pub(crate) since: Option<Timestamp>,
+    /// Plan again then, at the latest.
+    pub(crate) wake: Option<Timestamp>,
+    /// Read these when they are older than the interval.
+    pub(crate) watch: Watch,
+}
+
+/// What a waiting host wants to have read, and how often.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    pub(crate) scopes: BTreeSet<Scope>,
+    pub(crate) every: jiff::SignedDuration,
+}
+
+impl Wait {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self { reason, since: None, wake: None, watch: Watch::default() }
+    }
+
+    pub(crate) fn since(self, since: Timestamp) -> Self {
+        Self { since: Some(since), ..self }
+    }
+
+    pub(crate) fn until(self, wake: Timestamp) -> Self {
+        Self { wake: Some(wake), ..self }
+    }
+
+    pub(crate) fn watching(self, scopes: BTreeSet<Scope>, every: jiff::SignedDuration) -> Self {
+        Self { watch: Watch { scopes, every }, ..self }
+    }
+}
+
+/// The failure of a host that was activated and is not well.
+pub(crate) fn unwell(host: &HostView<'_>, answer: &str) -> Failure {
+    Failure {
+        kind: FailureKind::ActivateFailed,
+        what: format!("{} is not healthy: {answer}", host.name),
+        detail: String::new(),
+    }
+}
+
+/// The probe's answer in words.
+pub(crate) fn health_answer(state: &HostState) -> String {
+    match &state.health {
+        HealthState::Healthy => "healthy".to_owned(),
+        HealthState::Unhealthy(answer) => answer.clone(),
+    }
+}
+
+/// When an activation that is not well yet may be tried again.
+pub(crate) fn next_activation(overdue_at: Timestamp, times: u32) -> Timestamp {
+    overdue_at + backoff(times)
+}
+
+/// The scope of a host alone.
+pub(crate) fn host_scope(host: &HostView<'_>) -> BTreeSet<Scope> {
+    BTreeSet::from([Scope::Host(host.name.clone())])
+}
+
+/// The scopes of a host's load balancer nodes.
+pub(crate) fn node_scopes(host: &HostView<'_>) -> BTreeSet<Scope> {
+    host.rows.iter().map(|row| Scope::Node(row.node.clone())).collect()
+}
+
+/// Watched while the health of an activation is awaited.
+pub(crate) fn watch_health(host: &HostView<'_>, wait: Wait) -> Wait {
+    wait.watching(host_scope(host), WATCH_CLOSELY)
+}

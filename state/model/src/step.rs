@@ -1,0 +1,203 @@
+//! One action on one target, and what it did.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::{Argv, BackendId, Service};
+use crate::ids::{CommitId, EnvironmentName, Generation, HostName, PackageName, RoleName, RowId, StepId};
+use crate::version::Version;
+
+/// One action on one target. Names everything; leaves no choice to execution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Unique for ever.
+    pub id: StepId,
+    /// For which environment.
+    pub environment: EnvironmentName,
+    /// On which host. Load balancer rows touched on its behalf are in the action.
+    pub host: HostName,
+    /// Its role.
+    pub role: RoleName,
+    /// The commit that wants it.
+    pub commit: CommitId,
+    /// The release that the host is being brought to.
+    pub version: Version,
+    /// The generation under which it runs; a newer one on the host refuses it.
+    pub generation: Generation,
+    /// What to do.
+    pub action: Action,
+    /// What it is for, in a few words.
+    pub why: String,
+    /// After this long in flight it is reported and blocks new hosts. Nothing is killed.
+    pub deadline: SignedDuration,
+}
+
+/// The kinds of effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Action {
+    /// Fetch packages into the host's cache. Changes nothing that runs.
+    Download {
+        /// Exact versions.
+        packages: BTreeMap<PackageName, Version>,
+    },
+    /// Put our mark on the host, or renew an older one of ours.
+    Claim {
+        /// Rows that somebody else has taken out: they stay as found.
+        found: BTreeSet<RowId>,
+    },
+    /// Take rows out of new traffic; also leaves maintenance, so that checks run again.
+    Drain {
+        /// On every node.
+        rows: BTreeSet<RowId>,
+    },
+    /// Put rows into maintenance: clients bound to the server go elsewhere.
+    Maint {
+        /// On every node.
+        rows: BTreeSet<RowId>,
+    },
+    /// End the sessions of rows.
+    Cut {
+        /// On every node.
+        rows: BTreeSet<RowId>,
+    },
+    /// Bring packages to exact versions, repairing dpkg first where it was left half-way.
+    Install {
+        /// Exact versions.
+        packages: BTreeMap<PackageName, Version>,
+        /// Before the install.
+        prepare: Vec<Argv>,
+        /// After it.
+        configure: Vec<Argv>,
+    },
+    /// Make services run what is installed, and stamp it.
+    Activate {
+        /// Which, and how.
+        services: Vec<Service>,
+        /// The package version to stamp.
+        stamp: Version,
+    },
+    /// Put rows back into rotation.
+    Ready {
+        /// On every node.
+        rows: BTreeSet<RowId>,
+        /// Why.
+        because: ReadyBecause,
+    },
+    /// Take our mark off the host.
+    Release,
+}
+
+/// Why rows go back into rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadyBecause {
+    /// The host runs its target and is well.
+    Healthy,
+    /// Sessions did not end in time and the policy is to wait.
+    DrainTimeout,
+}
+
+/// The kind of an action, without its particulars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionKind {
+    /// See [`Action::Download`].
+    Download,
+    /// See [`Action::Claim`].
+    Claim,
+    /// See [`Action::Drain`].
+    Drain,
+    /// See [`Action::Maint`].
+    Maint,
+    /// See [`Action::Cut`].
+    Cut,
+    /// See [`Action::Install`].
+    Install,
+    /// See [`Action::Activate`].
+    Activate,
+    /// See [`Action::Ready`].
+    Ready,
+    /// See [`Action::Release`].
+    Release,
+}
+
+impl fmt::Display for ActionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Download => "download",
+            Self::Claim => "claim",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+            Self::Cut => "cut",
+            Self::Install => "install",
+            Self::Activate => "activate",
+            Self::Ready => "ready",
+            Self::Release => "release",
+        })
+    }
+}
+
+impl Action {
+    /// Its kind.
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Self::Download { .. } => ActionKind::Download,
+            Self::Claim { .. } => ActionKind::Claim,
+            Self::Drain { .. } => ActionKind::Drain,
+            Self::Maint { .. } => ActionKind::Maint,
+            Self::Cut { .. } => ActionKind::Cut,
+            Self::Install { .. } => ActionKind::Install,
+            Self::Activate { .. } => ActionKind::Activate,
+            Self::Ready { .. } => ActionKind::Ready,
+            Self::Release => ActionKind::Release,
+        }
+    }
+
+    /// The load balancer rows that it touches.
+    pub fn rows(&self) -> Option<&BTreeSet<RowId>> {
+        match self {
+            Self::Drain { rows } | Self::Maint { rows } | Self::Cut { rows } | Self::Ready { rows, .. } => {
+                Some(rows)
+            }
+            Self::Download { .. }
+            | Self::Claim { .. }
+            | Self::Install { .. }
+            | Self::Activate { .. }
+            | Self::Release => None,
+        }
+    }
+}
+
+impl Step {
+    /// The load balancer nodes that it touches.
+    pub fn nodes(&self) -> BTreeSet<&HostName> {
+        self.action.rows().into_iter().flatten().map(|row| &row.node).collect()
+    }
+}
+
+/// What an action did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It changed something; in a few words.
+    Changed(String),
+    /// It was so already.
+    AlreadyDone,
+}
+
+/// A part of the load balancers that must keep a floor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Floor {
+    /// Which backend.
+    pub backend: BackendId,
+    /// On which node it was counted.
+    pub node: HostName,
+    /// In rotation now, without those that are on their way out.
+    pub in_rotation: usize,
+    /// What must stay.
+    pub floor: usize,
+}
