@@ -150,7 +150,7 @@ fn remedy(kind: crate::observed::UnknownKind) -> &'static str {
         UnknownKind::HostKeyChanged => {
             "verify the new host key with its owner, then replace it in known_hosts"
         }
-        UnknownKind::Unreadable => "see the detail; `reconcile observe` shows the raw answer",
+        UnknownKind::Unreadable => "mend what the detail names; it is looked at again by itself",
     }
 }
 

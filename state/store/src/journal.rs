@@ -167,8 +167,18 @@ impl SqliteJournal {
     }
 }
 
+/// SQLite makes files of its own beside a WAL journal even to read it. Where there are none, no service has it open,
+/// and everything is in the one file: it can be read as it lies.
+fn uri(path: &Path) -> String {
+    let log = path.with_file_name(format!("{JOURNAL_FILE}-wal"));
+    let escaped = path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let as_it_lies = if log.exists() { "" } else { "?immutable=1" };
+    format!("file:{escaped}{as_it_lies}")
+}
+
 impl JournalReader {
-    /// Opens the journal of a state directory for reading. The service need not run.
+    /// Opens the journal of a state directory for reading. The service need not run. Changes nothing, and leaves no
+    /// file behind.
     ///
     /// # Errors
     /// [`JournalError::Missing`] when no service ever ran there, [`JournalError::Newer`] when a newer one did.
@@ -177,8 +187,9 @@ impl JournalReader {
         if !path.exists() {
             return Err(JournalError::Missing { path });
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let opened = Connection::open_with_flags(uri(&path), flags).and_then(|connection| {
             connection.busy_timeout(BUSY_TIMEOUT)?;
             Ok(connection)
         });

@@ -220,3 +220,25 @@ fn a_service_that_dies_after_any_event_leaves_a_journal_that_a_new_one_goes_on_w
         assert_eq!(history.drained.contains_key("web-1"), survived >= 3, "after {survived} events");
     }
 }
+
+#[test]
+fn reading_a_journal_that_no_service_has_open_leaves_no_file_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(dir.path()).unwrap();
+    let event =
+        Event::Retried { environment: "production".into(), by: "ada".into(), reason: "why not".into() };
+    journal.append(Timestamp::UNIX_EPOCH, &[event]).unwrap();
+    drop(journal);
+    let files = || {
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    let reader = JournalReader::open_read_only(dir.path()).unwrap();
+    assert_eq!(reader.replay().unwrap().len(), 1);
+    assert_eq!(files(), before);
+    drop(reader);
+    assert_eq!(files(), before);
+}
