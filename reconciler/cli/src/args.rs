@@ -49,6 +49,11 @@ pub(crate) enum Command {
     Check(Check),
     Plan(Plan),
     Apply(Apply),
+    /// Bring every environment to what git says, until it is stopped.
+    #[command(
+        after_help = "Holds the state directory: one service at a time. The first SIGTERM or Ctrl-C stops in order; jobs on \
+hosts go on, and the next service finds them."
+    )]
     Serve,
     Status(Status),
     Explain(Explain),
