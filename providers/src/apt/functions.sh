@@ -29,7 +29,8 @@ preferences() {
     printf 'Package: %s\nPin: version %s\nPin-Priority: %s\n\n' "$PACKAGE" "${WORD#*=}" "$1"
   done
 }
-known() { for WORD in $WANTED; do apt-cache show "$WORD" >/dev/null 2>&1 || return 1; done; }
+# Of a package that it knows in another version only, apt-cache says nothing and succeeds.
+known() { for WORD in $WANTED; do [ -n "$(apt-cache show "$WORD" 2>/dev/null)" ] || return 1; done; }
 # Names a full file system: not every program says why it could not write.
 tell_full() {
   df -P / /usr /var /var/cache/apt/archives /var/lib/dpkg 2>/dev/null |
