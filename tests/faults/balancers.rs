@@ -53,16 +53,10 @@ fn drained(deployment: &Deployment<'_>) -> bool {
 }
 
 #[test]
-fn a_host_or_a_load_balancer_that_is_down_stops_new_hosts_and_nothing_else() {
+fn a_host_or_a_load_balancer_that_is_down_stops_new_hosts_and_a_forgotten_drain_is_drained_again() {
     on_a_watched_fleet("down", |deployment| {
         fault("a host down", deployment, a_host_is_down);
         fault("a load balancer down", deployment, a_load_balancer_is_down);
-    });
-}
-
-#[test]
-fn a_reload_in_the_midst_of_a_drain_is_noticed_and_drained_again() {
-    on_a_watched_fleet("reload", |deployment| {
         fault("HAProxy reloaded in a drain", deployment, haproxy_is_reloaded_in_the_midst_of_a_drain);
     });
 }

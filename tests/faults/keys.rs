@@ -6,8 +6,10 @@ use tests::stories::{NEW, OLD};
 
 use crate::{NOTICED_S, ROLLOUT_S, fault, host, long, on_a_watched_fleet, steps};
 
-/// Ends the connections that were made while all was well; the next one meets what is there now.
-const HANG_UP: &str = "for P in $(pgrep -P \"$(systemctl show -p MainPID --value ssh)\"); do kill $P; done";
+/// Ends the connections that were made while all was well (a restart of sshd leaves them): the next one meets what is
+/// there now.
+const HANG_UP: &str = "MAIN=$(systemctl show -p MainPID --value ssh); \
+    for P in $(pgrep -x sshd); do [ $P = $MAIN ] || kill $P; done";
 
 fn change(host: &Host, script: &str) {
     host.expect(&format!("{script} && {HANG_UP}")).unwrap();

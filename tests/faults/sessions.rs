@@ -4,7 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::{Host, Lab};
-use tests::deployment::Deployment;
+use tests::deployment::{Deployment, ENVIRONMENT};
 use tests::stories::{NEW, OLD};
 
 use crate::floor::{Row, rows};
@@ -107,7 +107,10 @@ fn proceeding_leaves_the_session_alone(deployment: &mut Deployment<'_>) {
     assert!(!endless.is_over(), "its time is not over");
     deployment.converges(&bump, ROLLOUT_S);
     assert_eq!(steps(deployment, before, "web-01", "cut"), 0);
-    assert_eq!(steps(deployment, before, "web-01", "drain"), 1, "it was not given back");
+    assert_eq!(steps(deployment, before, "web-01", "release"), 1, "it was not given back before the install");
+    let history =
+        String::from_utf8(deployment.run(&["history", ENVIRONMENT, "--limit", "500"]).stdout).unwrap();
+    assert!(history.contains("install beside sessions that did not end in time"), "it says so: {history}");
     wait("the restart to end the session", || endless.is_over());
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use model::{Action, ActionKind, Event, HostName, RoleName, Step};
 use serde::Deserialize;
 use tests::deployment::Deployment;
-use tests::stories::{NEW, on_a_fleet};
+use tests::stories::{NEW, OLD, on_a_fleet};
 
-use crate::PROGRAM;
 use crate::snapshot::Snapshot;
+use crate::{PROGRAM, long};
 
 /// `plan --format json`, as far as it matters here.
 #[derive(Deserialize)]
@@ -74,62 +74,73 @@ fn assert_equal(foreseen: &[Step], began: &[Step]) {
     assert_eq!(by_role(foreseen), by_role(began));
 }
 
+/// Every way to look, and its exit code while a change is pending and no service runs.
+fn looks(repository: &str) -> [(Vec<&str>, i32); 8] {
+    [
+        (vec!["check", repository], 0),
+        (vec!["plan"], 2),
+        (vec!["plan", "production", "--whole"], 2),
+        (vec!["plan", "production", "--path", repository, "--whole", "--format", "markdown"], 2),
+        (vec!["status"], 2),
+        (vec!["explain", "production"], 2),
+        (vec!["explain", "web-01"], 2),
+        (vec!["history", "production"], 0),
+    ]
+}
+
+/// Looks at a pending change in every way, without a service and with one that may only report.
+fn look(deployment: &mut Deployment<'_>) {
+    let repository = deployment.repository();
+    let repository = repository.to_str().expect("a plain path");
+    deployment.commit(NEW);
+    for (arguments, code) in looks(repository) {
+        let output = deployment.run(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+    }
+    deployment.replace("mode     = \"reconcile\"", "mode     = \"report\"").commit(NEW);
+    deployment.serve();
+    deployment.explains("production", "mode is report", 60);
+    for (arguments, _) in looks(repository) {
+        deployment.run(&arguments);
+    }
+    sleep(Duration::from_secs(3));
+    let report = deployment.report().expect("the service answers");
+    let plan = &report.environments["production"].plan;
+    assert!(!plan.steps.is_empty(), "there is nothing that could have been done");
+    deployment.stop();
+}
+
+/// Foresees the rollout of the newest commit, lets it happen, and compares.
+fn roll_out_as_foreseen(deployment: &mut Deployment<'_>, commit: &str) {
+    let after = deployment.last_event();
+    let foreseen = foreseen(deployment);
+    deployment.serve();
+    deployment.converges(commit, 120);
+    let began = began(deployment, after);
+    println!("foreseen: {} steps, began: {}", foreseen.len(), began.len());
+    assert_equal(&foreseen, &began);
+    deployment.stop();
+}
+
 #[test]
-fn looking_at_a_pending_change_changes_nothing() {
+fn looking_changes_nothing_and_what_was_foreseen_is_what_happens() {
     on_a_fleet("harmless", PROGRAM, |deployment| {
         deployment.stop();
-        let repository = deployment.repository();
-        let repository = repository.to_str().expect("a plain path");
-        let before_event = deployment.last_event();
+        let last_event = deployment.last_event();
         let before = Snapshot::take(deployment.lab);
-        deployment.commit(NEW);
-        let looks: [(&[&str], i32); 8] = [
-            (&["check", repository], 0),
-            (&["plan"], 2),
-            (&["plan", "production", "--whole"], 2),
-            (&["plan", "production", "--path", repository, "--whole", "--format", "markdown"], 2),
-            (&["status"], 2),
-            (&["explain", "production"], 2),
-            (&["explain", "web-01"], 2),
-            (&["history", "production"], 0),
-        ];
-        for (arguments, code) in looks {
-            let output = deployment.run(arguments);
-            let error = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
-        }
-        // The same with a service that may only report.
-        deployment.replace("mode     = \"reconcile\"", "mode     = \"report\"").commit(NEW);
-        deployment.serve();
-        deployment.explains("production", "mode is report", 60);
-        for (arguments, _) in looks {
-            deployment.run(arguments);
-        }
-        sleep(Duration::from_secs(3));
-        let report = deployment.report().expect("the service answers");
-        let plan = &report.environments["production"].plan;
-        assert!(!plan.steps.is_empty(), "there is nothing that could have been done");
+        look(deployment);
         let after = Snapshot::take(deployment.lab);
         println!("harmless: {} facts compared", before.len());
         assert!(before.len() > 5000, "only {} facts were compared", before.len());
         assert_eq!(before.difference(&after), Vec::<String>::new());
-        assert_eq!(began(deployment, before_event), Vec::<Step>::new());
-    });
-}
+        assert_eq!(began(deployment, last_event), Vec::<Step>::new());
 
-#[test]
-fn the_rollout_is_the_one_that_was_foreseen() {
-    on_a_fleet("foreseen", PROGRAM, |deployment| {
-        for forward in [true, false] {
-            deployment.stop();
-            let after = deployment.last_event();
-            let commit = if forward { deployment.commit(NEW) } else { deployment.revert() };
-            let foreseen = foreseen(deployment);
-            deployment.serve();
-            deployment.converges(&commit, 120);
-            let began = began(deployment, after);
-            println!("foreseen: {} steps, began: {}", foreseen.len(), began.len());
-            assert_equal(&foreseen, &began);
+        let bump = deployment.replace("mode     = \"report\"", "mode     = \"reconcile\"").commit(NEW);
+        roll_out_as_foreseen(deployment, &bump);
+        if long() {
+            let back = deployment.commit(OLD);
+            roll_out_as_foreseen(deployment, &back);
         }
     });
 }

@@ -57,7 +57,7 @@ impl Killings<'_, '_> {
     fn instant(&mut self, aimed: bool) {
         self.keep_rolling();
         if !aimed {
-            let pause = self.below(3000);
+            let pause = self.below(2000);
             return sleep(Duration::from_millis(pause));
         }
         let (kind, within_ms) = AIMS[self.interrupted.len() / 2 % AIMS.len()];

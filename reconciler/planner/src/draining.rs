@@ -24,7 +24,9 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let drained_at = survey.history.drained.get(host.name).copied();
     let since = drained_at.unwrap_or(survey.now);
     if !settled(survey, host, since) {
-        return Some(Next::Wait(draining(host, since, survey.now).until(since + DRAIN_SETTLE)));
+        // A reading of right after the drain is too early by a little: the next one is not waited for any longer.
+        let wait = draining(host, since, survey.now).watching(node_scopes(host), DRAIN_SETTLE);
+        return Some(Next::Wait(wait.until(since + DRAIN_SETTLE)));
     }
     sticky_next(survey, host, since).or_else(|| sessions_next(survey, host, since))
 }

@@ -144,7 +144,11 @@ fn work(
     if !host.has_installed(state, &package) {
         let packages = host.packages_at(&package);
         let (prepare, configure) = (host.role.prepare.clone(), host.role.configure.clone());
-        return Next::Step(Action::Install { packages, prepare, configure }, "install while drained");
+        // Only a policy of proceeding comes here with sessions left, and it says so.
+        let busy = host.our_rows().any(|row| row.sessions > 0);
+        let why =
+            if busy { "install beside sessions that did not end in time" } else { "install while drained" };
+        return Next::Step(Action::Install { packages, prepare, configure }, why);
     }
     let attempts = survey.history.activated.get(host.name).filter(|a| a.version == *release);
     if let Some(activated) = attempts.filter(|activated| activated.times >= MAX_ATTEMPTS) {

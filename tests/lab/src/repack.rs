@@ -41,11 +41,10 @@ pub(crate) fn repack(
     };
     require_lower(version, &main.version)?;
     let siblings: Vec<&Facts> = facts.iter().filter(|one| one.source == main.source).collect();
-    let versions: Vec<&str> = siblings.iter().map(|one| one.version.as_str()).collect();
     let older = directory.join("older");
     create_directory(&older)?;
     for sibling in &siblings {
-        debs.push(repack_one(sibling, &versions, version, &older)?);
+        debs.push(repack_one(sibling, &siblings, version, &older)?);
     }
     repository::publish(place, &debs)?;
     remove_directory(&directory)?;
@@ -84,12 +83,14 @@ fn require_lower(version: &str, than: &str) -> Result<(), LabError> {
     })
 }
 
-fn repack_one(sibling: &Facts, versions: &[&str], version: &str, into: &Path) -> Result<PathBuf, LabError> {
+fn repack_one(sibling: &Facts, siblings: &[&Facts], version: &str, into: &Path) -> Result<PathBuf, LabError> {
     let tree = into.join(format!("{}.tree", sibling.package));
     let mut unpack = command("dpkg-deb", ["--raw-extract"]);
     succeed("unpack a package", unpack.arg(&sibling.path).arg(&tree))?;
     let control = tree.join("DEBIAN/control");
-    let text = relabel(&place::read(&control)?, versions, version);
+    let names: Vec<(&str, &str)> =
+        siblings.iter().map(|one| (one.package.as_str(), one.version.as_str())).collect();
+    let text = relabel(&place::read(&control)?, &names, version);
     write(&control, 0o644, text.as_bytes())?;
     let file = into.join(format!("{}_{}_repacked.deb", sibling.package, version.replace(':', "%3a")));
     deb::pack(&tree, &file)?;
@@ -97,8 +98,9 @@ fn repack_one(sibling: &Facts, versions: &[&str], version: &str, into: &Path) ->
     Ok(file)
 }
 
-/// The control file of the same package as `version`: exact dependencies on siblings move with it.
-fn relabel(control: &str, versions: &[&str], version: &str) -> String {
+/// The control file of the same package as `version`: dependencies on siblings, by name and version, move with it
+/// when they name the exact version or ask for no older one.
+fn relabel(control: &str, siblings: &[(&str, &str)], version: &str) -> String {
     let lines = control.lines().map(|line| {
         if line.starts_with("Version:") {
             return format!("Version: {version}");
@@ -106,9 +108,10 @@ fn relabel(control: &str, versions: &[&str], version: &str) -> String {
         if let Some((name, _)) = line.strip_prefix("Source: ").and_then(|source| source.split_once(' ')) {
             return format!("Source: {name}");
         }
-        versions
-            .iter()
-            .fold(line.to_owned(), |line, old| line.replace(&format!("(= {old})"), &format!("(= {version})")))
+        siblings.iter().fold(line.to_owned(), |line, (name, old)| {
+            line.replace(&format!("(= {old})"), &format!("(= {version})"))
+                .replace(&format!(" {name} (>= {old})"), &format!(" {name} (>= {version})"))
+        })
     });
     lines.map(|line| line + "\n").collect()
 }
@@ -120,11 +123,11 @@ mod tests {
     #[test]
     fn siblings_move_together() {
         let control = "Package: apache2\nSource: apache2 (2.4-1)\nVersion: 2.4-1+b1\n\
-                       Depends: apache2-bin (= 2.4-1+b1), apache2-data (= 2.4-1), perl:any (>= 2.4-1)\n";
+                       Depends: apache2-bin (= 2.4-1+b1), apache2-data (>= 2.4-1), perl:any (>= 2.4-1)\n";
         assert_eq!(
-            relabel(control, &["2.4-1+b1", "2.4-1"], "2.3-9"),
+            relabel(control, &[("apache2-bin", "2.4-1+b1"), ("apache2-data", "2.4-1")], "2.3-9"),
             "Package: apache2\nSource: apache2\nVersion: 2.3-9\n\
-             Depends: apache2-bin (= 2.3-9), apache2-data (= 2.3-9), perl:any (>= 2.4-1)\n"
+             Depends: apache2-bin (= 2.3-9), apache2-data (>= 2.3-9), perl:any (>= 2.4-1)\n"
         );
     }
 }
