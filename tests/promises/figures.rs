@@ -42,7 +42,7 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 
 const THREE_HOSTS: &str = r#"
 requires = ">=0.1"
-packages = ["nginx", "nginx-common"]
+packages = ["lighttpd"]
 [budget]
 max_unavailable = 1
 [[load_balancer]]
@@ -56,7 +56,7 @@ app = { drain = "30s", on_timeout = "wait" }
 name     = "app"
 hosts    = ["app-[01:03]"]
 backends = ["app"]
-services = [{ unit = "nginx.service", activate = "restart" }]
+services = [{ unit = "lighttpd.service", activate = "restart" }]
 health   = { http = "http://{host}:80/", within = "30s" }
 "#;
 
@@ -153,9 +153,9 @@ fn figure_three_web_hosts_one_at_a_time() {
         |spec| fleet(&spec.name),
         |lab| {
             put_behind_balancers(lab);
-            let Repacked { newer, older, .. } = lab.repack("nginx", "1.22.1-9").unwrap();
+            let Repacked { newer, older, .. } = lab.repack("lighttpd", "1.4.60-0lab1").unwrap();
             println!(
-                "figures | nginx and nginx-common: {newer} is Debian's own, {older} the same files repacked; two HAProxy nodes, check interval 2 s"
+                "figures | lighttpd: {newer} is Debian's own, {older} the same files repacked; two HAProxy nodes, check interval 2 s"
             );
             let mut deployment = Deployment::new(lab, PROGRAM, &older);
             deployment.set_environment(THREE_HOSTS);
