@@ -18,29 +18,38 @@ const SLOW: Duration = Duration::from_secs(3);
 struct App {
     host: String,
     version: String,
+    /// What it was told to say, if anything.
+    message: Option<String>,
     started: Instant,
     warm_up: Duration,
     /// A release that is broken never becomes ready.
     becomes_ready: bool,
 }
 
-/// Serves until it is killed. The release file is read once: the version that answers is the one that
-/// was installed when the process started, whatever is on disk by now.
+/// Serves until it is killed. The files are read once: the version and the message that answer are those
+/// that were installed when the process started, whatever is on disk by now.
 pub(crate) fn serve(options: &Options<'_>) -> Result<(), String> {
     let path = options.one("--release")?;
     let release = fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
     let facts: BTreeMap<&str, &str> = release.lines().filter_map(|line| line.split_once('=')).collect();
     let fact = |name: &str| facts.get(name).copied().ok_or_else(|| format!("{path} has no line {name}="));
     let host = fs::read_to_string("/proc/sys/kernel/hostname").map_err(|error| error.to_string())?;
+    let message = options.all("--message").first().map(|path| read_message(path)).transpose()?;
     let warm_up = fact("warm_up_ms")?.parse().map_err(|error| format!("{path}: warm_up_ms: {error}"))?;
     let app = Arc::new(App {
         host: host.trim().to_owned(),
         version: fact("version")?.to_owned(),
+        message,
         started: Instant::now(),
         warm_up: Duration::from_millis(warm_up),
         becomes_ready: fact("ready")? == "yes",
     });
     listen(options.one("--listen")?, move |connection| app.converse(connection))
+}
+
+fn read_message(path: &str) -> Result<String, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    Ok(text.trim().to_owned())
 }
 
 impl App {
@@ -68,6 +77,10 @@ impl App {
             "/-/readiness" => connection.answer("200 OK", "ready\n", keep),
             "/slow" => self.answer_slowly(connection, keep),
             "/endless" => answer_for_ever(connection),
+            "/message" => {
+                let message = self.message.as_deref().unwrap_or_default();
+                connection.answer("200 OK", &format!("{message}\n"), keep)
+            }
             "" | "/" => connection.answer("200 OK", &self.body(), keep),
             _ => connection.answer("404 Not Found", "no such page\n", keep),
         }

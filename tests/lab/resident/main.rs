@@ -1,4 +1,4 @@
-//! The program that lives inside a lab: the demo application, the package server, the traffic generator.
+//! The program that lives inside a lab: the demo application, the package server, the traffic.
 //!
 //! One file without dependencies, so that it can be put into a package, started on a bare host, and
 //! carried inside the library.
@@ -8,13 +8,15 @@ mod files;
 mod report;
 mod request;
 mod response;
+mod sample;
 mod traffic;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: resident app --listen ADDR --release FILE
+const USAGE: &str = "usage: resident app --listen ADDR --release FILE [--message FILE]
        resident files --listen ADDR --root DIR
-       resident traffic --target ADDR … --rate N --version V …";
+       resident traffic --target ADDR … --rate N --version V …
+       resident sample --target ADDR … --count N";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let ended = match role.as_str() {
         "app" => app::serve(&options),
         "files" => files::serve(&options),
+        "sample" => sample::take(&options),
         "traffic" => traffic::generate(&options),
         _ => Err(USAGE.to_owned()),
     };

@@ -59,11 +59,7 @@ impl Shared {
 
 /// Runs until standard input ends.
 pub(crate) fn generate(options: &Options<'_>) -> Result<(), String> {
-    let targets: Vec<SocketAddr> =
-        options.all("--target").into_iter().map(parse_target).collect::<Result<_, _>>()?;
-    if targets.is_empty() {
-        return Err("--target is missing".to_owned());
-    }
+    let targets = parse_targets(options)?;
     let rate: f64 = options.one("--rate")?.parse().map_err(|error| format!("--rate: {error}"))?;
     let shared = Arc::new(Shared {
         report: Mutex::default(),
@@ -89,6 +85,13 @@ pub(crate) fn generate(options: &Options<'_>) -> Result<(), String> {
         thread.join().map_err(|_| "a worker panicked: its counts are lost".to_owned())?;
     }
     shared.print(elapsed)
+}
+
+/// The load balancers to ask.
+pub(crate) fn parse_targets(options: &Options<'_>) -> Result<Vec<SocketAddr>, String> {
+    let targets: Vec<SocketAddr> =
+        options.all("--target").into_iter().map(parse_target).collect::<Result<_, _>>()?;
+    if targets.is_empty() { Err("--target is missing".to_owned()) } else { Ok(targets) }
 }
 
 fn parse_target(text: &str) -> Result<SocketAddr, String> {
@@ -202,17 +205,26 @@ impl Worker {
 
     /// The host and version that answered, if this fleet may give that answer.
     fn judge(&self, answer: &Answer) -> Result<(String, String), Failure> {
-        let text = String::from_utf8_lossy(&answer.body);
-        let wrong = || Failure::Wrong(text.chars().take(80).collect());
-        if !text.ends_with("\"}\n") {
-            return Err(wrong());
+        let (host, version) = answered_by(answer)?;
+        let expected = self.shared.versions.is_empty() || self.shared.versions.contains(&version);
+        if expected {
+            Ok((host, version))
+        } else {
+            Err(Failure::Wrong(format!("version {version} of {host}")))
         }
-        let host = field(&text, "host").ok_or_else(wrong)?;
-        let version = field(&text, "version").ok_or_else(wrong)?;
-        let expected =
-            self.shared.versions.is_empty() || self.shared.versions.iter().any(|known| known == version);
-        if expected { Ok((host.to_owned(), version.to_owned())) } else { Err(wrong()) }
     }
+}
+
+/// The host and version that gave an answer, if it is whole.
+pub(crate) fn answered_by(answer: &Answer) -> Result<(String, String), Failure> {
+    let text = String::from_utf8_lossy(&answer.body);
+    let wrong = || Failure::Wrong(text.chars().take(80).collect());
+    if !text.ends_with("\"}\n") {
+        return Err(wrong());
+    }
+    let host = field(&text, "host").ok_or_else(wrong)?;
+    let version = field(&text, "version").ok_or_else(wrong)?;
+    Ok((host.to_owned(), version.to_owned()))
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {

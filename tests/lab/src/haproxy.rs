@@ -39,23 +39,44 @@ defaults
 frontend shop
     bind :80
     use_backend web_sticky if { path_beg /sticky }
-    default_backend web
 ";
 
-/// The whole configuration, for web hosts by name and address.
-pub(crate) fn configuration(servers: &[(String, String)]) -> String {
+/// One row of the load balancers.
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) canary: bool,
+}
+
+/// The whole configuration. A canary server is in the shared backend with weight 0, so that a reload of
+/// HAProxy never gives it a share that nobody decided on, and alone in a backend of its own.
+pub(crate) fn configuration(servers: &[Server]) -> String {
+    let (canary, main): (Vec<&Server>, Vec<&Server>) = servers.iter().partition(|server| server.canary);
     let mut text = HEAD.to_owned();
-    for (backend, extra) in [("web", ""), ("web_sticky", "    cookie SRV insert indirect nocache\n")] {
-        text.push_str(&format!(
-            "\nbackend {backend}\n    balance roundrobin\n{extra}    option httpchk GET /-/readiness\n    \
-             default-server check inter 2s weight 100\n"
-        ));
-        for (name, address) in servers {
-            let cookie = if extra.is_empty() { String::new() } else { format!(" cookie {name}") };
-            text.push_str(&format!("    server {name} {address}:8080{cookie}\n"));
-        }
+    if !canary.is_empty() {
+        text.push_str("    use_backend canary_web if { req.cook(canary) -m str true }\n");
+    }
+    text.push_str("    default_backend web\n");
+    backend(&mut text, "web", "", &servers.iter().collect::<Vec<_>>(), |server| {
+        if server.canary { " weight 0".to_owned() } else { String::new() }
+    });
+    backend(&mut text, "web_sticky", "    cookie SRV insert indirect nocache\n", &main, |server| {
+        format!(" cookie {}", server.name)
+    });
+    if !canary.is_empty() {
+        backend(&mut text, "canary_web", "", &canary, |_| String::new());
     }
     text
+}
+
+fn backend(text: &mut String, name: &str, extra: &str, servers: &[&Server], row: impl Fn(&Server) -> String) {
+    text.push_str(&format!(
+        "\nbackend {name}\n    balance roundrobin\n{extra}    option httpchk GET /-/readiness\n    \
+         default-server check inter 2s weight 100\n"
+    ));
+    for server in servers {
+        text.push_str(&format!("    server {} {}:8080{}\n", server.name, server.address, row(server)));
+    }
 }
 
 /// Says `command` to the socket and reads the whole answer.
@@ -77,10 +98,24 @@ pub(crate) fn ask(socket: &Path, command: &str) -> Result<String, LabError> {
 mod tests {
     use super::*;
 
+    fn server(name: &str, canary: bool) -> Server {
+        Server { name: name.to_owned(), address: "10.77.0.13".to_owned(), canary }
+    }
+
     #[test]
     fn every_web_host_is_a_server_of_both_backends() {
-        let text = configuration(&[("web-01".to_owned(), "10.77.0.13".to_owned())]);
+        let text = configuration(&[server("web-01", false)]);
         assert!(text.contains("\n    server web-01 10.77.0.13:8080\n"), "{text}");
         assert!(text.contains("\n    server web-01 10.77.0.13:8080 cookie web-01\n"), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn a_canary_begins_without_a_share() {
+        let text = configuration(&[server("web-01", false), server("web-cny-01", true)]);
+        let (shared, own) = text.split_once("\nbackend canary_web\n").expect("a backend of its own");
+        assert_eq!(shared.matches("server web-cny-01 10.77.0.13:8080 weight 0\n").count(), 1, "{text}");
+        assert_eq!(shared.matches("server web-cny-01").count(), 1, "{text}");
+        assert!(own.contains("server web-cny-01 10.77.0.13:8080\n") && !own.contains("web-01 "), "{text}");
     }
 }

@@ -35,7 +35,8 @@ pub struct Host {
     pub(crate) spec: HostSpec,
     pub(crate) address: Ipv4Addr,
     pub(crate) place: Place,
-    pub(crate) image: PathBuf,
+    /// What its file system lies on, the topmost first.
+    pub(crate) layers: Vec<PathBuf>,
 }
 
 impl Host {
@@ -47,6 +48,11 @@ impl Host {
     /// What it is for.
     pub fn kind(&self) -> HostKind {
         self.spec.kind
+    }
+
+    /// The environment it belongs to; empty when the lab has only one, or when it serves all of them.
+    pub fn environment(&self) -> &str {
+        &self.spec.environment
     }
 
     /// Its address inside the lab.
@@ -171,7 +177,7 @@ impl Host {
         }
         let overlay = format!(
             "lowerdir={},upperdir={},workdir={}",
-            self.image.display(),
+            self.layers.iter().map(|layer| layer.display().to_string()).collect::<Vec<_>>().join(":"),
             directory.join("upper").display(),
             directory.join("work").display(),
         );

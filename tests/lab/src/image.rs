@@ -56,8 +56,8 @@ pub(crate) fn remove_cache() -> Result<(), LabError> {
     if !names.is_empty() {
         return Err(LabError::CacheInUse { labs: names.join(", ") });
     }
-    remove_where(|name| name.starts_with("image-"))?;
-    for name in ["image.lock", "image.customise"] {
+    remove_where(|name| name.starts_with("image-") || name.starts_with("layer-"))?;
+    for name in ["image.lock", "image.customise", "layer.lock"] {
         drop(fs::remove_file(base().join(name)));
     }
     // These fail while a lab is up, as they should.
@@ -66,7 +66,7 @@ pub(crate) fn remove_cache() -> Result<(), LabError> {
     Ok(())
 }
 
-fn remove_where(chosen: impl Fn(&str) -> bool) -> Result<(), LabError> {
+pub(crate) fn remove_where(chosen: impl Fn(&str) -> bool) -> Result<(), LabError> {
     let entries = fs::read_dir(base()).into_iter().flatten().flatten();
     let mut directories = entries.filter(|entry| entry.file_name().to_str().is_some_and(&chosen));
     directories.try_for_each(|entry| remove_directory(&entry.path()))
@@ -75,7 +75,7 @@ fn remove_where(chosen: impl Fn(&str) -> bool) -> Result<(), LabError> {
 fn build(image: &Path, codename: &str, entries: &[String]) -> Result<(), LabError> {
     eprintln!("lab: building the root file system of the hosts, about a minute, once");
     // We hold the lock: any other partial one is what a killed builder left, or is still writing.
-    remove_where(|name| name.contains(".partial-"))?;
+    remove_where(|name| name.starts_with("image-") && name.contains(".partial-"))?;
     let partial = image.with_extension(format!("partial-{}", std::process::id()));
     let script = base().join("image.customise");
     place::write(&script, 0o755, CUSTOMISE.as_bytes())?;
@@ -108,7 +108,7 @@ fn transport_options() -> Vec<String> {
 }
 
 /// FNV-1a: a name for the recipe, not a proof against malice.
-fn fingerprint(text: &str) -> u64 {
+pub(crate) fn fingerprint(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -15,9 +15,10 @@ use crate::place::{self, Place, create_directory};
 use crate::prepare::{hosts_file, prepare};
 use crate::process::Process;
 use crate::program::Output;
+use crate::release::Release;
 use crate::repack::{Repacked, repack};
 use crate::spec::{HostKind, LabSpec, validate_name};
-use crate::{demo, image, install, network, program, removal, repository, requirements};
+use crate::{demo, image, install, layer, network, program, removal, repository, requirements};
 
 /// A running lab.
 ///
@@ -34,7 +35,8 @@ pub struct Lab {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Record {
     spec: LabSpec,
-    image: PathBuf,
+    /// What the file systems of the hosts lie on, the topmost first.
+    layers: Vec<PathBuf>,
 }
 
 impl Lab {
@@ -48,10 +50,12 @@ impl Lab {
         spec.validate()?;
         requirements::ensure()?;
         let image = image::ensure()?;
+        let services = if spec.needs_services() { Some(layer::ensure(&image)?) } else { None };
+        let layers = services.into_iter().chain([image]).collect();
         removal::sweep();
         let place = Place::of(&spec.name);
         removal::claim(&place)?;
-        let lab = Self::from_record(place, Record { spec: spec.clone(), image }, true);
+        let lab = Self::from_record(place, Record { spec: spec.clone(), layers }, true);
         // From here on, dropping it on an error removes whatever there is.
         lab.begin()?;
         Ok(lab)
@@ -90,7 +94,7 @@ impl Lab {
             spec: spec.clone(),
             address: LabSpec::address(index),
             place: place.clone(),
-            image: record.image.clone(),
+            layers: record.layers.clone(),
         });
         Self { hosts: hosts.collect(), place, record, owned }
     }
@@ -125,6 +129,11 @@ impl Lab {
     /// The hosts of one kind.
     pub fn hosts_of(&self, kind: HostKind) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(move |host| host.kind() == kind)
+    }
+
+    /// The hosts of one kind in one environment.
+    pub fn hosts_in(&self, environment: &str, kind: HostKind) -> impl Iterator<Item = &Host> {
+        self.hosts_of(kind).filter(move |host| host.environment() == environment)
     }
 
     /// One host by name.
@@ -169,10 +178,21 @@ impl Lab {
         repository::publish(&self.place, debs)
     }
 
+    /// Builds a release of `shop-ee` that came after those of the spec and adds it to the archive. It knows the
+    /// migrations of `before`.
+    pub fn publish_release(&self, release: &Release, before: &[Release]) -> Result<(), LabError> {
+        let directory = self.place.file("build");
+        create_directory(&directory)?;
+        self.publish(&[release.build(before, &directory)?])?;
+        place::remove_directory(&directory)
+    }
+
     /// Takes `package` and its dependencies from the machine's Debian archive into the lab's, and adds
     /// the same files, with all packages of the same source, under the lower `version`.
     pub fn repack(&self, package: &str, version: &str) -> Result<Repacked, LabError> {
-        repack(&self.place, &self.record.image, package, version)
+        // Every layer has the whole list of what is installed.
+        let top = self.record.layers.first().cloned().unwrap_or_default();
+        repack(&self.place, &top, package, version)
     }
 
     /// The program of the demo packages, for running inside the lab.
@@ -205,7 +225,7 @@ impl Lab {
         let client = keys::create_identity(&files)?;
         let mut known = Vec::new();
         for host in &self.hosts {
-            let key = prepare(host, &self.hosts, &client)?;
+            let key = prepare(host, &self.hosts, self.spec(), &client)?;
             known.push((host.name().to_owned(), host.address().to_string(), key));
         }
         keys::write_client_files(&files, &known)
@@ -214,7 +234,11 @@ impl Lab {
     fn fill_archive(&self) -> Result<(), LabError> {
         let directory = self.place.file("build");
         create_directory(&directory)?;
-        self.publish(&demo::build(&directory)?)?;
+        let mut debs = demo::build(&directory)?;
+        for (index, release) in self.spec().releases.iter().enumerate() {
+            debs.push(release.build(&self.spec().releases[..index], &directory)?);
+        }
+        self.publish(&debs)?;
         place::remove_directory(&directory)
     }
 }

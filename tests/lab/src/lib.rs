@@ -4,6 +4,11 @@
 //! root file system. It needs root on Debian; elsewhere [`Lab::up`] answers [`LabError::Unavailable`].
 //! Nothing in it reaches, or can be reached from, any other network.
 //!
+//! The simple fleet ([`LabSpec::standard`]) runs two demo packages with systemd units. The large one
+//! ([`LabSpec::pipeline`]) has a staging and a production environment with canary hosts, the package `shop-ee`
+//! ([`Release`]) with runit services and migrations, PostgreSQL ([`Lab::psql`]), Prometheus and Alertmanager
+//! ([`Lab::monitoring`]), and a configuration agent ([`agent`]).
+//!
 //! ```no_run
 //! use lab::{Lab, LabSpec, Traffic};
 //!
@@ -14,7 +19,9 @@
 //! # Ok::<(), lab::LabError>(())
 //! ```
 
+pub mod agent;
 mod cgroup;
+mod database;
 mod deb;
 pub mod demo;
 mod error;
@@ -24,15 +31,19 @@ mod image;
 mod install;
 mod keys;
 mod lab;
+mod layer;
+mod monitoring;
 mod network;
 mod place;
 mod prepare;
 mod process;
 mod program;
+mod release;
 mod removal;
 mod repack;
 mod repository;
 mod requirements;
+mod sample;
 mod sources;
 mod spec;
 mod traffic;
@@ -42,8 +53,10 @@ pub use haproxy::{ADMIN_SOCKET, MASTER_SOCKET};
 pub use host::Host;
 pub use keys::SshFiles;
 pub use lab::{Lab, LabStatus, all_labs, remove, remove_cache};
+pub use monitoring::Monitoring;
 pub use place::DIRECTORY_VARIABLE;
 pub use program::Output;
+pub use release::{RELEASE_PACKAGE, Release};
 pub use repack::Repacked;
 pub use spec::{HostKind, HostSpec, LabSpec};
 pub use traffic::{Latency, Traffic, TrafficReport, TrafficSpec};

@@ -27,6 +27,9 @@ enum Verb {
         /// How many web hosts.
         #[arg(long, default_value_t = 4)]
         web: usize,
+        /// Instead: staging and production with canary, database, monitoring and releases of `shop-ee`.
+        #[arg(long, conflicts_with = "web")]
+        pipeline: bool,
     },
     /// Runs a command on a host by ssh, or opens a shell.
     Ssh {
@@ -78,7 +81,12 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), LabError> {
     let name = &arguments.name;
     match &arguments.verb {
-        Verb::Up { web } => up(name, *web),
+        Verb::Up { pipeline: true, .. } => {
+            up(&LabSpec::pipeline(name).with_releases(["1.0.0", "1.1.0", "1.2.0"]).with_config_agent())
+        }
+        Verb::Up { web, pipeline: false } => {
+            up(&LabSpec::standard(name).with_hosts("web", *web, HostKind::Web))
+        }
         Verb::Ssh { host, command } => {
             let lab = Lab::attach(name)?;
             let host = lab.host(host)?.name();
@@ -112,9 +120,9 @@ fn run(arguments: &Arguments) -> Result<(), LabError> {
     }
 }
 
-fn up(name: &str, web: usize) -> Result<(), LabError> {
+fn up(spec: &LabSpec) -> Result<(), LabError> {
     let began = Instant::now();
-    let lab = Lab::up(&LabSpec::standard(name).with_hosts("web", web, HostKind::Web))?;
+    let lab = Lab::up(spec)?;
     let mut text = String::new();
     for host in lab.hosts() {
         text.push_str(&format!("{:<12} {}\n", host.name(), host.address()));

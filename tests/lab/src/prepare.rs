@@ -1,14 +1,15 @@
 //! The files that make one host differ from another, written before its first boot.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use crate::error::LabError;
+use crate::haproxy::Server;
 use crate::host::Host;
 use crate::place::{create_directory, write};
-use crate::spec::HostKind;
-use crate::{haproxy, keys, network};
+use crate::spec::{HostKind, LabSpec};
+use crate::{agent, haproxy, keys, network, release};
 
 /// `deploy` is the first ordinary user of the image.
 const DEPLOY_USER: u32 = 1000;
@@ -23,7 +24,12 @@ pub(crate) fn hosts_file(hosts: &[Host]) -> String {
 }
 
 /// Writes the files of one host. Returns its public SSH key.
-pub(crate) fn prepare(host: &Host, all: &[Host], client_key: &str) -> Result<String, LabError> {
+pub(crate) fn prepare(
+    host: &Host,
+    all: &[Host],
+    spec: &LabSpec,
+    client_key: &str,
+) -> Result<String, LabError> {
     let directory = host.place.host(host.name());
     for name in ["work", "root"] {
         create_directory(&directory.join(name))?;
@@ -40,12 +46,45 @@ pub(crate) fn prepare(host: &Host, all: &[Host], client_key: &str) -> Result<Str
     authorise(&upper.join("root"), 0, client_key)?;
     authorise(&upper.join("home/deploy"), DEPLOY_USER, client_key)?;
     if host.kind() == HostKind::LoadBalancer {
-        let servers = all.iter().filter(|other| other.kind() == HostKind::Web);
-        let servers: Vec<_> = servers.map(|web| (web.name().to_owned(), web.address().to_string())).collect();
-        write(&upper.join("etc/haproxy/haproxy.cfg"), 0o644, haproxy::configuration(&servers).as_bytes())?;
+        let configuration = haproxy::configuration(&servers(host.environment(), all));
+        write(&upper.join("etc/haproxy/haproxy.cfg"), 0o644, configuration.as_bytes())?;
+    } else {
+        if spec.config_agent {
+            write_all(&upper, agent::files())?;
+            enable(&upper, "timers.target", agent::TIMER)?;
+        }
+        if !spec.releases.is_empty() {
+            write_all(&upper, release::host_files(host, all))?;
+        }
     }
     let key = upper.join("etc/ssh/ssh_host_ed25519_key");
     keys::create_host_key(&key)
+}
+
+/// The rows of an environment's load balancers.
+fn servers(environment: &str, all: &[Host]) -> Vec<Server> {
+    let mine = all.iter().filter(|host| host.environment() == environment);
+    let serving = mine.filter(|host| matches!(host.kind(), HostKind::Web | HostKind::Canary));
+    serving
+        .map(|host| Server {
+            name: host.name().to_owned(),
+            address: host.address().to_string(),
+            canary: host.kind() == HostKind::Canary,
+        })
+        .collect()
+}
+
+/// Writes files given by path below the root, mode and content.
+fn write_all(upper: &Path, files: Vec<(&str, u32, String)>) -> Result<(), LabError> {
+    files.into_iter().try_for_each(|(path, mode, text)| write(&upper.join(path), mode, text.as_bytes()))
+}
+
+/// Makes a unit start at boot.
+fn enable(upper: &Path, target: &str, unit: &str) -> Result<(), LabError> {
+    let wants = upper.join(format!("etc/systemd/system/{target}.wants"));
+    create_directory(&wants)?;
+    let link = wants.join(unit);
+    symlink(format!("/etc/systemd/system/{unit}"), &link).map_err(LabError::io("link", &link))
 }
 
 /// Lets the lab's key in. The directories shadow those of the image, so they carry its owners and modes.

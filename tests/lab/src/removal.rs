@@ -75,6 +75,6 @@ fn host_names(place: &Place) -> Vec<String> {
 
 /// Enough of a host to end it.
 fn handle(place: &Place, name: String) -> Host {
-    let spec = HostSpec { name, kind: HostKind::Plain };
-    Host { spec, address: LabSpec::address(0), place: place.clone(), image: std::path::PathBuf::new() }
+    let spec = HostSpec { name, kind: HostKind::Plain, environment: String::new() };
+    Host { spec, address: LabSpec::address(0), place: place.clone(), layers: Vec::new() }
 }

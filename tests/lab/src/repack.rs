@@ -30,7 +30,7 @@ pub(crate) fn repack(
 ) -> Result<Repacked, LabError> {
     let directory = place.file("repack").join(package);
     remove_directory(&directory)?;
-    repository::download(package, image, &directory)?;
+    repository::download(&[package], image, &directory)?;
     let mut debs = deb::in_directory(&directory)?;
     let facts: Vec<Facts> = debs.iter().map(|path| Facts::read(path)).collect::<Result<_, _>>()?;
     let Some(main) = facts.iter().find(|one| one.package == package) else {

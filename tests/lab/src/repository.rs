@@ -57,8 +57,8 @@ fn index(directory: &Path, staging: &Path) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Downloads `package` and what it needs beyond `image`, by the machine's own apt.
-pub(crate) fn download(package: &str, image: &Path, into: &Path) -> Result<(), LabError> {
+/// Downloads `packages` and what they need beyond `image`, by the machine's own apt.
+pub(crate) fn download(packages: &[&str], image: &Path, into: &Path) -> Result<(), LabError> {
     create_directory(&into.join("partial"))?;
     let fetch = || {
         let mut apt = command("apt-get", ["-y", "-q", "--download-only", "--no-install-recommends"]);
@@ -66,7 +66,7 @@ pub(crate) fn download(package: &str, image: &Path, into: &Path) -> Result<(), L
         apt.args(["-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root"]);
         apt.arg("-o").arg(format!("Dir::State::status={}", status.display()));
         apt.arg("-o").arg(format!("Dir::Cache::archives={}/", into.display()));
-        apt.args(["install", package]);
+        apt.arg("install").args(packages);
         apt
     };
     if finish(&mut fetch(), None)?.success() {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::demo;
 use crate::error::LabError;
+use crate::host::Host;
 use crate::lab::Lab;
 use crate::spec::HostKind;
 
@@ -17,6 +18,8 @@ use crate::spec::HostKind;
 pub struct TrafficSpec {
     /// Requests a second, over all load balancers. A tenth of them lasts three seconds.
     pub rate: u32,
+    /// The environment whose load balancers are asked; `None` for all of the lab.
+    pub environment: Option<String>,
     /// The versions that may answer; any other answer counts as wrong. Empty: any version.
     pub versions: Vec<String>,
 }
@@ -25,7 +28,18 @@ impl Default for TrafficSpec {
     /// 230 requests a second, every version that can become ready.
     fn default() -> Self {
         let ready = demo::versions().filter(|version| *version != demo::NEVER_READY);
-        Self { rate: 230, versions: ready.map(str::to_owned).collect() }
+        Self { rate: 230, environment: None, versions: ready.map(str::to_owned).collect() }
+    }
+}
+
+impl TrafficSpec {
+    /// 230 requests a second to the load balancers of one environment, for these versions; none for any.
+    pub fn of(environment: &str, versions: &[&str]) -> Self {
+        Self {
+            environment: Some(environment.to_owned()),
+            versions: versions.iter().map(|&version| version.to_owned()).collect(),
+            ..Self::default()
+        }
     }
 }
 
@@ -90,16 +104,22 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts the default traffic.
+    /// Starts the default traffic: through every load balancer, for every version of the lab's packages that can
+    /// become ready.
     pub fn start(lab: &Lab) -> Result<Self, LabError> {
-        Self::start_with(lab, &TrafficSpec::default())
+        let ready = lab.spec().releases.iter().filter(|release| release.ready);
+        let releases: Vec<String> = ready.map(|release| release.version.clone()).collect();
+        let default = TrafficSpec::default();
+        let versions = if releases.is_empty() { default.versions.clone() } else { releases };
+        Self::start_with(lab, &TrafficSpec { versions, ..default })
     }
 
-    /// Starts traffic through every load balancer of the lab.
+    /// Starts traffic through the load balancers of the spec's environment, or of the whole lab.
     pub fn start_with(lab: &Lab, spec: &TrafficSpec) -> Result<Self, LabError> {
         let mut command = lab.command(lab.resident());
         command.args(["traffic", "--rate", &spec.rate.to_string()]);
-        for balancer in lab.hosts_of(HostKind::LoadBalancer) {
+        let wanted = |host: &&Host| spec.environment.as_deref().is_none_or(|name| name == host.environment());
+        for balancer in lab.hosts_of(HostKind::LoadBalancer).filter(wanted) {
             command.args(["--target", &format!("{}:80", balancer.address())]);
         }
         for version in &spec.versions {
@@ -153,6 +173,6 @@ impl Drop for Traffic {
     }
 }
 
-fn not_understood(detail: &str) -> LabError {
+pub(crate) fn not_understood(detail: &str) -> LabError {
     LabError::Unexpected { what: "the traffic's report".to_owned(), detail: detail.to_owned() }
 }
