@@ -7,6 +7,7 @@ use model::{Argv, Failure, FailureKind, HostName, Outcome, PackageName, StepId, 
 
 use crate::claim::{Owner, STATE_DIR, succeeded};
 use crate::jobs::{self, Ended, Job};
+use crate::patches::DPKG_INFO;
 use crate::shell::{command, last_lines, quote};
 use crate::ssh::{Output, Ssh};
 
@@ -65,11 +66,12 @@ pub async fn download(
 pub async fn install(ssh: &Ssh, install: &Install<'_>) -> Result<Outcome, Failure> {
     let Install { host, step, owner, packages, prepare, configure } = install;
     let script = format!(
-        "{}STATE={STATE_DIR}\n{}{}{}{}",
+        "{}STATE={STATE_DIR}\nPATCHES=$STATE/patches\nINFO={DPKG_INFO}\n{}{}{}{}{}",
         wanted(packages),
         commands("prepare", prepare),
         commands("configure", configure),
         include_str!("apt/functions.sh"),
+        include_str!("patches/functions.sh"),
         include_str!("apt/install.sh")
     );
     let job = Job { host, step, kind: "install", owner, script: &script };

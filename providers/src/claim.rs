@@ -46,6 +46,7 @@ impl Owner {
 }
 
 /// Puts our mark on a host, or renews an older one of ours; rows found out of rotation by the older one stay noted.
+/// The host remembers the highest generation that ever claimed it, also after the mark is gone.
 ///
 /// # Errors
 /// `Superseded` when the host carries a mark of another service or of a higher generation; no connection; `Interrupted`
@@ -55,7 +56,10 @@ pub async fn take(ssh: &Ssh, host: &HostName, claim: &Claim) -> Result<Outcome, 
     let mut wanted = claim.clone();
     for _ in 0..2 {
         let text = serde_json::to_string(&wanted).map_err(|error| bug(host, &error))?;
-        let output = ssh.run(host, &swap(&expected, &text), DEADLINE).await.map_err(|e| e.to_failure())?;
+        let output = ssh
+            .run(host, &swap(&expected, &text, wanted.generation), DEADLINE)
+            .await
+            .map_err(|e| e.to_failure())?;
         if output.status != NOT_OURS {
             let done = Outcome::Changed(format!("claimed, generation {}", wanted.generation));
             return succeeded(host, "claim", &output).map(|()| done);
@@ -111,12 +115,15 @@ fn renew(host: &HostName, old: &Claim, new: &Claim) -> Result<Claim, Failure> {
 }
 
 /// Compare and swap, under the lock. On a mismatch prints what is there.
-fn swap(expected: &str, wanted: &str) -> String {
+fn swap(expected: &str, wanted: &str, generation: Generation) -> String {
     format!(
         "umask 022; mkdir -p {STATE_DIR} && cd {STATE_DIR} || exit 1\n\
          exec 9>>lock && flock -w 15 9 || {{ echo 'the lock is busy' >&2; exit 1; }}\n\
          NOW=$(cat claim.json 2>/dev/null)\n\
          [ \"$NOW\" = {} ] || {{ printf '%s\\n' \"$NOW\"; exit {NOT_OURS}; }}\n\
+         EVER=0; [ ! -e generation ] || read -r EVER <generation\n\
+         [ \"$EVER\" -ge {generation} ] || {{ echo {generation} >generation.new && sync generation.new && \
+         mv generation.new generation; }} || exit 1\n\
          printf '%s\\n' {} >claim.json.new && sync claim.json.new && mv claim.json.new claim.json\n",
         quote(expected),
         quote(wanted)

@@ -144,7 +144,7 @@ async fn command_node(
     }
     let masks = |name: &str| parse::masks(part(name)).map_err(|error| complain(format!("{node}: {error}")));
     let (before, after) = (masks("before")?, masks("after")?);
-    let mask = |masks: &parse::Masks, row: &RowId| {
+    let mask = |masks: &parse::Numbers, row: &RowId| {
         masks.get(&(row.backend.as_str().to_owned(), row.server.as_str().to_owned())).copied()
     };
     for row in rows {
@@ -158,6 +158,53 @@ async fn command_node(
     }
     let was_done = |row: &RowId| mask(&before, row).is_some_and(|mask| command.done(mask));
     Ok(command == Command::Cut || !rows.iter().all(was_done))
+}
+
+/// Sets the weights of rows on one node in one go, and reads back that each row shows its weight.
+///
+/// Every row is on `node`; a weight is 0 to 256.
+///
+/// # Errors
+/// `LoadBalancerRefused` with the row: a weight that its backend does not take, no such row, or no effect; other rows
+/// may have changed. Or no connection.
+pub async fn weigh(
+    ssh: &Ssh,
+    node: &HostName,
+    socket: &str,
+    weights: &BTreeMap<RowId, u32>,
+) -> Result<Outcome, Failure> {
+    let commands = weights
+        .iter()
+        .map(|(row, weight)| format!("set server {}/{} weight {weight}", row.backend, row.server));
+    let commands: Vec<String> = commands.collect();
+    let script = format!(
+        "{}printf '@@before\\n'; ask 'show servers state'\nprintf '\\n@@answers\\n'; ask {}\n\
+         printf '\\n@@after\\n'; ask 'show servers state'\n",
+        prelude(socket),
+        quote(&commands.join(";"))
+    );
+    let output = ssh.run(node, &script, DEADLINE).await.map_err(|error| error.to_failure())?;
+    let complain = |what: String| refused(what, last_lines(&output.stderr, 10));
+    let parts = sections(&output.stdout);
+    let part = |name: &str| parts.get(name).copied().unwrap_or_default();
+    let read = |name: &str| parse::weights(part(name)).map_err(|error| complain(format!("{node}: {error}")));
+    let (before, after) = (read("before")?, read("after")?);
+    let answers = parse::answers(part("answers"), weights.len())
+        .ok_or_else(|| complain(format!("{node} did not answer every command")))?;
+    let mut changed = false;
+    for ((row, weight), answer) in weights.iter().zip(answers) {
+        let key = (row.backend.as_str().to_owned(), row.server.as_str().to_owned());
+        match after.get(&key) {
+            _ if !answer.is_empty() => {
+                return Err(complain(format!("{row}: weight {weight} refused: {answer}")));
+            }
+            Some(now) if now == weight => changed |= before.get(&key) != Some(weight),
+            Some(now) => return Err(complain(format!("{row}: weight {weight} had no effect, it is {now}"))),
+            None => return Err(complain(format!("{row}: no such row"))),
+        }
+    }
+    let done = format!("weighed {} of {node}", weights.len());
+    Ok(if changed { Outcome::Changed(done) } else { Outcome::AlreadyDone })
 }
 
 /// `ask COMMANDS` speaks to the worker, `ask_master` to its master.

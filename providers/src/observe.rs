@@ -2,11 +2,13 @@
 
 mod parse;
 mod probe;
+mod records;
 
 use std::time::Duration;
 
 use model::{
-    Argv, EnvironmentName, HealthState, HostName, HostState, Probe, Role, Service, Unknown, UnknownKind,
+    Argv, ConfigAgent, EnvironmentName, HealthState, HostName, HostState, Probe, Role, Service, Unknown,
+    UnknownKind,
 };
 
 use crate::claim::STATE_DIR;
@@ -18,7 +20,10 @@ pub use probe::{Prober, ProberError};
 /// Longer than any healthy answer, shorter than a person's patience.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Reads a host by its role.
+/// Reads a host by its role, and its configuration agent when there is one to ask.
+///
+/// Jobs that must not run twice ([`crate::migrations`]) are told in `jobs` once they have ended, and never in `job` or
+/// `in_doubt`: who wants one asks for it by its name.
 ///
 /// # Errors
 /// The obstacle, as a fact.
@@ -28,8 +33,9 @@ pub async fn observe(
     host: &HostName,
     role: &Role,
     environment: &EnvironmentName,
+    agent: Option<&ConfigAgent>,
 ) -> Result<HostState, Unknown> {
-    let script = script(host, role, environment);
+    let script = script(host, role, environment, agent);
     let asked = async {
         match role.health.as_ref().map(|health| &health.probe) {
             Some(Probe::Http(url)) => Some(prober.http(&place(url, host)).await),
@@ -63,7 +69,12 @@ fn place(text: &str, host: &HostName) -> String {
 }
 
 /// The script of one observation: the role's particulars, then a fixed text.
-fn script(host: &HostName, role: &Role, environment: &EnvironmentName) -> String {
+fn script(
+    host: &HostName,
+    role: &Role,
+    environment: &EnvironmentName,
+    agent: Option<&ConfigAgent>,
+) -> String {
     let packages: Vec<_> = role.packages.iter().map(|package| package.as_str()).collect();
     let units =
         role.services.iter().filter(|service| service.systemd).map(|service| quote(service.name.as_str()));
@@ -81,10 +92,24 @@ fn script(host: &HostName, role: &Role, environment: &EnvironmentName) -> String
     };
     let services: String = role.services.iter().map(|service| told(service, &filled)).collect();
     format!(
-        "PACKAGES={}\nUNITS={}\nROOT={STATE_DIR}\n{}{services}{health}printf '\\n@@end\\n'\n",
+        "PACKAGES={}\nUNITS={}\nROOT={STATE_DIR}\n{}{}{}{services}{health}printf '\\n@@end\\n'\n",
         quote(&packages.join(" ")),
         quote(&units.join(" ")),
-        include_str!("observe/host.sh")
+        include_str!("observe/host.sh"),
+        include_str!("observe/records.sh"),
+        agent.map(|agent| asked(agent, &filled)).unwrap_or_default()
+    )
+}
+
+/// Whether the configuration agent is active, works just now, or was paused by us.
+fn asked(agent: &ConfigAgent, filled: &impl Fn(&Argv) -> String) -> String {
+    let question = |name: &str, argv: &Argv| {
+        format!("timeout -k 1 5 {} >/dev/null 2>&1; echo {name} $?\n", filled(argv))
+    };
+    let busy = agent.busy.as_ref().map(|argv| question("busy", argv)).unwrap_or_default();
+    format!(
+        "part agent; [ ! -e \"$ROOT/agent-paused\" ] || echo paused yes\n{}{busy}",
+        question("active", &agent.active)
     )
 }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use loopback::{Running, Sshd, free_port, missing};
-use model::{Admin, Check, FailureKind, HostName, NodeState, Outcome, Row, RowId, UnknownKind};
-use providers::haproxy::{Command, command, observe};
+use model::{Admin, FailureKind, HostName, NodeState, Outcome, Row, RowCheck, RowId, UnknownKind};
+use providers::haproxy::{Command, command, observe, weigh};
 use providers::ssh::Ssh;
 use web::Web;
 
@@ -37,6 +37,7 @@ impl Bench {
              frontend fe\n bind 127.0.0.1:{front}\n default_backend web\n\
              backend web\n server web-1 {address} check inter 100 rise 1\n server web-2 {address} check inter 100 rise 1 weight 7\n\
              backend plain\n server web-1 {address}\n server web-2 {address} disabled\n\
+             backend fixed\n balance static-rr\n server web-1 {address}\n\
              backend bound\n cookie SRV insert\n server web-1 {address} cookie one\n\
              backend stuck\n stick-table type ip size 1k\n stick on src\n server web-1 {address}\n"
         );
@@ -97,13 +98,13 @@ async fn a_server_is_drained_put_into_maintenance_and_given_back() {
         return;
     }
     let bench = Bench::start();
-    let state = bench.until("checked", |s| of(s, "web", "web-1").check == Check::Passed).await;
+    let state = bench.until("checked", |s| of(s, "web", "web-1").check == RowCheck::Passed).await;
     let row = of(&state, "web", "web-2");
     assert_eq!((row.status.as_str(), row.admin, row.weight), ("UP", Admin::Ready, 7));
     assert_eq!(row.address, "127.0.0.1");
     assert_eq!(
         (of(&state, "plain", "web-1").check, of(&state, "plain", "web-2").admin),
-        (Check::None, Admin::Maint)
+        (RowCheck::None, Admin::Maint)
     );
     assert_eq!(state.sticky, BTreeSet::from(["bound".into(), "stuck".into()]));
 
@@ -141,6 +142,33 @@ async fn a_server_is_drained_put_into_maintenance_and_given_back() {
         bench.tell(Command::Drain, &rows).await.unwrap();
     }
     eprintln!("drain two rows and read back: {:.1} ms", begin.elapsed().as_secs_f64() * 50.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_are_set_in_one_go_and_read_back() {
+    if missing(&["sshd", "haproxy", "socat"]) {
+        return;
+    }
+    let bench = Bench::start();
+    let set = async |rows: &[(&str, &str, u32)]| {
+        let of = |(backend, server, weight): &(&str, &str, u32)| (bench.row(backend, server), *weight);
+        weigh(&bench.ssh, &bench.node, &bench.socket(), &rows.iter().map(of).collect()).await
+    };
+    let wanted = [("web", "web-1", 0), ("web", "web-2", 256), ("plain", "web-1", 19)];
+    assert!(matches!(set(&wanted).await, Ok(Outcome::Changed(_))));
+    let state = bench.see().await;
+    for (backend, server, weight) in wanted {
+        assert_eq!(of(&state, backend, server).weight, weight, "{backend}/{server}");
+    }
+    assert_eq!(set(&wanted).await, Ok(Outcome::AlreadyDone));
+
+    let failure = set(&[("web", "web-1", 5), ("web", "web-9", 5)]).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::LoadBalancerRefused);
+    assert_eq!(failure.what, "web/web-9 on 127.0.0.5: weight 5 refused: No such server.");
+    let failure = set(&[("fixed", "web-1", 5)]).await.unwrap_err();
+    assert!(failure.what.contains("static LB algorithm"), "{failure:?}");
+    let failure = set(&[("web", "web-1", 257)]).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::LoadBalancerRefused, "{failure:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ apt() {
     -o DPkg::Lock::Timeout=30 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
     -o Dpkg::Use-Pty=0 -o Acquire::Retries=1 -o Acquire::http::Timeout=20 "$@"
 }
-refresh() { apt-get -q update -o Acquire::Retries=1 -o Acquire::http::Timeout=20; }
+refresh() { SHOWN_OF=; apt-get -q update -o Acquire::Retries=1 -o Acquire::http::Timeout=20; }
 names() { for WORD in $WANTED; do say "${WORD%%=*}"; done; }
 # dpkg's journal is not empty.
 interrupted() { ls /var/lib/dpkg/updates | grep -q '^[0-9]'; }
@@ -20,17 +20,21 @@ right() {
     case $SEEN in ?"i |${WORD#*=}") ;; *) return 1 ;; esac
   done
 }
+# What apt knows of a version, into SHOWN. Each question costs apt some 40 ms, so the last answer is kept.
+SHOWN_OF=
+show() { [ "$SHOWN_OF" = "$1" ] || { SHOWN=$(apt-cache show "$1" 2>/dev/null); SHOWN_OF=$1; }; }
 # Preferences that lock a package and its siblings of one source to a version, with priority $1.
 preferences() {
   for WORD in $WANTED; do
     PACKAGE=${WORD%%=*}
-    SOURCE=$(apt-cache show "$WORD" 2>/dev/null | sed -n 's/^Source: *\([^ ]*\).*/\1/p' | head -n 1)
+    show "$WORD"
+    SOURCE=$(say "$SHOWN" | sed -n 's/^Source: *\([^ ]*\).*/\1/p' | head -n 1)
     printf 'Package: src:%s\nPin: version %s\nPin-Priority: %s\n\n' "${SOURCE:-$PACKAGE}" "${WORD#*=}" "$1"
     printf 'Package: %s\nPin: version %s\nPin-Priority: %s\n\n' "$PACKAGE" "${WORD#*=}" "$1"
   done
 }
 # Of a package that it knows in another version only, apt-cache says nothing and succeeds.
-known() { for WORD in $WANTED; do [ -n "$(apt-cache show "$WORD" 2>/dev/null)" ] || return 1; done; }
+known() { for WORD in $WANTED; do show "$WORD"; [ -n "$SHOWN" ] || return 1; done; }
 # Names a full file system: not every program says why it could not write.
 tell_full() {
   df -P / /usr /var /var/cache/apt/archives /var/lib/dpkg 2>/dev/null |

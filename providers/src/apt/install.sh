@@ -1,6 +1,6 @@
 # `unconfigured` names what is to be installed, from before the install until the last configure command succeeded.
 PENDING=$STATE/unconfigured
-pending() { [ "$(cat "$PENDING" 2>/dev/null)" = "$WANTED" ]; }
+pending() { [ -e "$PENDING" ] && [ "$(cat "$PENDING")" = "$WANTED" ]; }
 if right && ! pending; then say '@@already'; exit 0; fi
 pin() {
   for WORD in $WANTED; do
@@ -30,6 +30,7 @@ if ! right; then
   known || refresh
   printf '%s\n' "$WANTED" >"$PENDING" && sync "$PENDING" && pin || failed
   if half_way; then dpkg --force-confdef --force-confold --configure -a </dev/null; fi
+  drop_patches
   set_versions || { tell; failed; }
   right || { tell; exit 23; }
 fi

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Admin, BackendName, Check, NodeState, Row, ServerName};
+use model::{Admin, BackendName, NodeState, Row, RowCheck, ServerName};
 
 use crate::shell::{sections, start_ticks};
 
@@ -40,8 +40,8 @@ pub enum Unreadable {
     },
 }
 
-/// Administrative masks by backend and server.
-pub(super) type Masks = BTreeMap<(String, String), u32>;
+/// A number of each row, by backend and server.
+pub(super) type Numbers = BTreeMap<(String, String), u32>;
 
 type Key = (BackendName, ServerName);
 
@@ -155,12 +155,12 @@ fn admin_of(mask: u32) -> Admin {
 }
 
 /// `* ` before a status: a check is in progress and this is the last result.
-fn check_of(status: &str, state: u32) -> Check {
+fn check_of(status: &str, state: u32) -> RowCheck {
     match status.trim_start_matches("* ") {
-        _ if state & CHECKED == 0 => Check::None,
-        "L4OK" | "L6OK" | "L7OK" => Check::Passed,
-        "" | "INI" | "UNK" => Check::Pending,
-        _ => Check::Failed,
+        _ if state & CHECKED == 0 => RowCheck::None,
+        "L4OK" | "L6OK" | "L7OK" => RowCheck::Passed,
+        "" | "INI" | "UNK" => RowCheck::Pending,
+        _ => RowCheck::Failed,
     }
 }
 
@@ -186,14 +186,23 @@ fn add_old<'a>(
 }
 
 /// Administrative masks of every row.
-pub(super) fn masks(text: &str) -> Result<Masks, Unreadable> {
+pub(super) fn masks(text: &str) -> Result<Numbers, Unreadable> {
+    numbers(text, "srv_admin_state")
+}
+
+/// Weights of every row, as commands and the configuration set them.
+pub(super) fn weights(text: &str) -> Result<Numbers, Unreadable> {
+    numbers(text, "srv_uweight")
+}
+
+fn numbers(text: &str, column: &str) -> Result<Numbers, Unreadable> {
     let servers = servers_state(text)?;
-    let mut masks = Masks::new();
+    let mut numbers = Numbers::new();
     for row in &servers.rows {
         let key = (servers.get(row, "be_name")?.to_owned(), servers.get(row, "srv_name")?.to_owned());
-        masks.insert(key, servers.number(row, "srv_admin_state")?);
+        numbers.insert(key, servers.number(row, column)?);
     }
-    Ok(masks)
+    Ok(numbers)
 }
 
 /// The answers to commands that were joined by `;`: each ends with an empty line, and success says nothing else.
@@ -228,7 +237,7 @@ mod tests {
         let state = parse_node(SAMPLE).unwrap();
         let web = row(&state, "web");
         assert_eq!((web.status.as_str(), web.admin, web.sessions), ("DRAIN", Admin::Drain, 0));
-        assert_eq!((web.weight, web.address.as_str(), web.check), (100, "10.77.0.13", Check::Passed));
+        assert_eq!((web.weight, web.address.as_str(), web.check), (100, "10.77.0.13", RowCheck::Passed));
         assert_eq!(row(&state, "web_sticky").admin, Admin::Ready);
         assert_eq!(state.sticky, BTreeSet::from(["web_sticky".into()]));
         assert_eq!(state.old_sessions, BTreeMap::from([(("web".into(), "web-01".into()), 1)]));
@@ -262,11 +271,11 @@ mod tests {
 
     #[test]
     fn a_check_in_progress_shows_its_last_result() {
-        assert_eq!(check_of("* L7OK", 6), Check::Passed);
-        assert_eq!(check_of("* L4CON", 6), Check::Failed);
-        assert_eq!(check_of("INI", 6), Check::Pending);
-        assert_eq!(check_of("", 14), Check::Pending, "paused in maintenance");
-        assert_eq!(check_of("", 0), Check::None);
+        assert_eq!(check_of("* L7OK", 6), RowCheck::Passed);
+        assert_eq!(check_of("* L4CON", 6), RowCheck::Failed);
+        assert_eq!(check_of("INI", 6), RowCheck::Pending);
+        assert_eq!(check_of("", 14), RowCheck::Pending, "paused in maintenance");
+        assert_eq!(check_of("", 0), RowCheck::None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use model::{
     StepId, Version,
 };
 
+use super::records;
 use crate::shell::{last_lines, sections, start_ticks};
 
 /// `/proc/<pid>/stat` counts in these everywhere on Linux.
@@ -36,14 +37,14 @@ pub enum Unreadable {
     },
 }
 
-struct Answer<'a>(BTreeMap<&'a str, &'a str>);
+pub(super) struct Answer<'a>(pub(super) BTreeMap<&'a str, &'a str>);
 
 impl<'a> Answer<'a> {
     fn part(&self, name: &str) -> Result<&'a str, Unreadable> {
         self.0.get(name).copied().ok_or_else(|| Unreadable::Missing { part: name.to_owned() })
     }
 
-    fn lines(&self, name: &str) -> Result<impl Iterator<Item = &'a str> + use<'a>, Unreadable> {
+    pub(super) fn lines(&self, name: &str) -> Result<impl Iterator<Item = &'a str> + use<'a>, Unreadable> {
         Ok(self.part(name)?.lines().filter(|line| !line.is_empty()))
     }
 
@@ -59,7 +60,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn number<T: FromStr>(part: &'static str, text: &str) -> Result<T, Unreadable> {
+pub(super) fn number<T: FromStr>(part: &'static str, text: &str) -> Result<T, Unreadable> {
     text.parse().map_err(|_| Unreadable::Malformed { part, text: text.to_owned() })
 }
 
@@ -91,6 +92,10 @@ pub fn parse_host(text: &str, role: &Role) -> Result<HostState, Unreadable> {
         claim: claim(&answer)?,
         job,
         in_doubt,
+        patches: records::patches(&answer)?,
+        agent: records::agent(&answer)?,
+        last_generation: records::last_generation(&answer)?,
+        jobs: records::jobs(&answer)?,
     })
 }
 

@@ -1,8 +1,14 @@
 //! The command line as it is written. Touches no environment; says what each word means.
 
+mod edits;
+mod words;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use edits::{Hold, Out, Patch, Promote, Rollback, Veto, Weight, Writing};
+pub(crate) use words::{Adopt, Pause, Resume, Verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -11,6 +17,7 @@ Examples:
   reconcile plan production --whole     the whole rollout before it happens
   reconcile serve                       bring actual to desired, for ever
   reconcile explain web-07              the one reason why it is not done yet
+  reconcile rollback production --reason 'uploads fail'    the commit that takes it back
   reconcile demo                        see it work on this machine
 
 Exit codes: 0 converged or nothing to do, 2 changes pending, 3 waiting or halted,
@@ -58,6 +65,17 @@ hosts go on, and the next service finds them."
     Status(Status),
     Explain(Explain),
     History(History),
+    Promote(Promote),
+    Rollback(Rollback),
+    Weight(Weight),
+    Veto(Veto),
+    Hold(Hold),
+    Out(Out),
+    Patch(Patch),
+    Pause(Pause),
+    Resume(Resume),
+    Verify(Verify),
+    Adopt(Adopt),
     Retry(Retry),
     AcceptHistory(AcceptHistory),
     Schema(Schema),

@@ -22,6 +22,17 @@ pub(crate) struct Config {
     pub(crate) service: String,
     #[serde(default)]
     pub(crate) ssh: Ssh,
+    pub(crate) gitlab: Option<Gitlab>,
+}
+
+/// The GitLab instance whose pipelines are checks.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Gitlab {
+    /// Its address.
+    pub(crate) url: String,
+    /// A file with an access token of the scope `api`.
+    pub(crate) token_file: PathBuf,
 }
 
 /// The desired-state repository.
@@ -45,6 +56,33 @@ pub(crate) struct Repository {
     /// How often a remote is asked.
     #[serde(default = "default_poll")]
     pub(crate) poll: SignedDuration,
+    /// In whose name the service commits what `[[follow]]` says.
+    pub(crate) author: Option<Author>,
+    /// The private ssh key that signs these commits.
+    pub(crate) signing_key: Option<PathBuf>,
+    /// Whose signatures the branch's commits need.
+    pub(crate) trust: Option<Trust>,
+}
+
+/// A name and an address, as git knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Author {
+    pub(crate) name: String,
+    pub(crate) email: String,
+}
+
+/// Who may sign what comes into force. A commit needs one good signature, of either kind.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trust {
+    /// Whether signatures are asked for.
+    #[serde(default = "yes")]
+    pub(crate) require: bool,
+    /// As ssh-keygen(1) describes it under ALLOWED SIGNERS.
+    pub(crate) ssh_allowed_signers: Option<PathBuf>,
+    /// A GnuPG home with the public keys of those who may.
+    pub(crate) gpg_home: Option<PathBuf>,
 }
 
 /// How hosts are reached.
@@ -76,6 +114,9 @@ pub(crate) enum ConfigError {
         #[source]
         source: toml::de::Error,
     },
+    /// Signatures are asked for, and nobody may sign.
+    #[error("{}: [repository.trust] names neither `ssh_allowed_signers` nor `gpg_home`: no commit could come into force", path.display())]
+    NobodyTrusted { path: PathBuf },
     /// A time that makes no sense.
     #[error("{}: `{key}` must be longer than nothing", path.display())]
     NotPositive { path: PathBuf, key: &'static str },
@@ -98,6 +139,11 @@ impl Config {
             toml::from_str(text).map_err(|source| ConfigError::Invalid { path: path(), source })?;
         if !config.repository.poll.is_positive() {
             return Err(ConfigError::NotPositive { path: path(), key: "repository.poll" });
+        }
+        let nobody =
+            |trust: &Trust| trust.require && trust.ssh_allowed_signers.is_none() && trust.gpg_home.is_none();
+        if config.repository.trust.as_ref().is_some_and(nobody) {
+            return Err(ConfigError::NobodyTrusted { path: path() });
         }
         if config.ssh.connect_timeout.is_some_and(|timeout| !timeout.is_positive()) {
             return Err(ConfigError::NotPositive { path: path(), key: "ssh.connect_timeout" });
@@ -126,6 +172,10 @@ fn default_state_dir() -> PathBuf {
 
 fn default_branch() -> String {
     "main".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_poll() -> SignedDuration {
@@ -160,6 +210,15 @@ mod tests {
     }
 
     #[test]
+    fn trust_in_nobody_is_a_mistake_and_not_a_service_that_never_moves() {
+        let file = |trust: &str| format!("[repository]\nurl = 'x'\n[repository.trust]\n{trust}");
+        assert!(parse(&file("")).unwrap_err().contains("no commit could come into force"));
+        let config = parse(&file("ssh_allowed_signers = '/etc/reconcile/allowed_signers'")).unwrap();
+        assert!(config.repository.trust.unwrap().require);
+        assert!(parse(&file("require = false")).is_ok());
+    }
+
+    #[test]
     fn a_misspelt_key_is_named_with_its_place() {
         let error = parse("[repository]\nurl = '/srv/desired'\nbranhc = 'main'").unwrap_err();
         assert!(
@@ -175,6 +234,13 @@ mod tests {
         assert_eq!(config.repository.poll, SignedDuration::from_secs(90));
         assert_eq!(config.ssh.connect_timeout, Some(SignedDuration::from_secs(5)));
         assert!(parse("repository = { url = 'x', poll = '0s' }").unwrap_err().contains("repository.poll"));
+    }
+
+    #[test]
+    fn gitlab_is_named_with_the_file_of_its_token() {
+        let text = "repository = { url = 'x' }\n[gitlab]\nurl = 'https://gitlab.example'\ntoken_file = '/t'";
+        assert_eq!(parse(text).unwrap().gitlab.unwrap().token_file, PathBuf::from("/t"));
+        assert!(parse(&text.replace("token_file", "token")).unwrap_err().contains("unknown field `token`"));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What commands print as JSON. The same types are rendered for people.
 
+mod track;
+
+use engine::Circumstances;
 use jiff::Timestamp;
 use model::parse::Problem;
 use model::{
@@ -8,6 +11,11 @@ use model::{
 };
 use planner::Preview;
 use serde::{Deserialize, Serialize};
+
+pub use track::{
+    CheckPlan, JobStanding, MigrationPlan, PromotionPlan, PromotionStanding, RoleStage, StagePlan, TrackPlan,
+    Verdict,
+};
 
 /// The form of the documents below; grows when a field changes its meaning.
 pub const DOCUMENT_FORMAT: u32 = 1;
@@ -47,8 +55,15 @@ pub struct PlannedEnvironment {
     pub commit: Commit,
     /// How it stands.
     pub standing: Standing,
-    /// Why the change goes the way it goes.
+    /// Why the main track goes the way it goes.
     pub direction_because: String,
+    /// Each track, canary first: where from, where to, which way and why, and what its stages will do.
+    pub tracks: Vec<TrackPlan>,
+    /// Gates, jobs, a pause, exceptions, patches, freezes.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
+    /// Whether the service's journal was read. Without it past results are not known.
+    pub remembers: bool,
     /// What may start now, and why everything else waits.
     pub plan: Plan,
     /// The whole rollout, when it was asked for.
@@ -110,7 +125,26 @@ pub struct HistoryDocument {
     pub events: Vec<Recorded>,
 }
 
-/// What `retry`, `accept-history`, `init` print as JSON: that it was done.
+/// What `promote`, `rollback`, `weight`, `veto`, `hold`, `out`, `patch` print as JSON: the commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenDocument {
+    /// [`DOCUMENT_FORMAT`].
+    pub format: u32,
+    /// First line of its message.
+    pub subject: String,
+    /// The repository that it went to.
+    pub repository: String,
+    /// The branch.
+    pub branch: String,
+    /// The commit that the change was shown on.
+    pub base: CommitId,
+    /// What changed, in unified form.
+    pub diff: String,
+    /// The commit; none: nothing was written.
+    pub commit: Option<CommitId>,
+}
+
+/// What `retry`, `pause`, `resume`, `verify`, `adopt`, `accept-history`, `init` print as JSON: that it was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoneDocument {
     /// [`DOCUMENT_FORMAT`].

@@ -78,9 +78,10 @@ impl From<ConfigError> for CliError {
                 "name the service's own file with --config FILE or RECONCILE_CONFIG; it needs at least:\n  \
                  [repository]\n  url = \"git@example.com:team/desired-state.git\"",
             ),
-            ConfigError::Invalid { .. } | ConfigError::NotPositive { .. } | ConfigError::Service { .. } => {
-                told
-            }
+            ConfigError::Invalid { .. }
+            | ConfigError::NobodyTrusted { .. }
+            | ConfigError::NotPositive { .. }
+            | ConfigError::Service { .. } => told,
         }
     }
 }
@@ -108,6 +109,23 @@ impl From<store::git::GitError> for CliError {
             | GitError::Owner { .. }
             | GitError::Read { .. }
             | GitError::Folder { .. } => Exit::Unreachable,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<store::git::CommitError> for CliError {
+    fn from(error: store::git::CommitError) -> Self {
+        use store::git::CommitError;
+        let exit = match error {
+            CommitError::Invalid { errors } => return store::git::GitError::Invalid { errors }.into(),
+            CommitError::Edit { .. } | CommitError::NoFile { .. } | CommitError::Unchanged { .. } => {
+                Exit::Usage
+            }
+            CommitError::Unavailable { .. }
+            | CommitError::Write { .. }
+            | CommitError::Refused { .. }
+            | CommitError::Raced { .. } => Exit::Unreachable,
         };
         Self::of(exit, &error)
     }

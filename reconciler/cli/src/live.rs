@@ -1,39 +1,71 @@
 //! The live world: hosts over ssh, HAProxy through its runtime socket. One exhaustive match from an action to a
 //! provider's call; nothing is decided, retried or remembered here.
 
-use std::collections::BTreeSet;
+mod fill;
+mod place;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{DesiredByName, World};
 use jiff::Timestamp;
 use model::{
-    Action, Activate, Argv, Claim, EnvironmentName, Fact, Failure, FailureKind, HostName, HostState,
-    LoadBalancer, NodeState, Observed, Outcome, Role, RoleName, RowId, Scope, Service, Step, Track, Unknown,
-    UnknownKind,
+    Action, Check, CheckRun, Claim, EnvironmentName, Fact, Failure, FailureKind, GateName, GateState,
+    HostName, HostState, JobKey, JobKind, JobName, LoadBalancer, NodeState, Observed, Outcome, RowId, Scope,
+    Step, Track, Unknown, UnknownKind, Version,
 };
+use providers::agent::{self, Pause};
 use providers::apt::{self, Install};
+use providers::checks::gitlab::{Gitlab, Pipeline};
+use providers::checks::{self, CheckJob};
 use providers::claim::{self, Owner};
 use providers::haproxy::{self, Command};
+use providers::http::{Http, HttpError};
+use providers::migrations::{self, Migration};
 use providers::observe::{self, Prober, ProberError};
 use providers::services::{self, Activation};
-use providers::shell::fill;
 use providers::ssh::Ssh;
+use providers::{gates, patches, versions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// The GitLab instance whose pipelines are checks.
+#[derive(Clone, Debug)]
+pub struct GitlabAccess {
+    /// Its address, without a path of the API.
+    pub url: String,
+    /// Holds the token; read for each check, so that it can be renewed.
+    pub token_file: PathBuf,
+}
+
+/// TLS cannot be set up here.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// For probes.
+    #[error("cannot probe hosts")]
+    Prober(#[from] ProberError),
+    /// For gates and checks.
+    #[error("cannot ask gates and checks")]
+    Http(#[from] HttpError),
+}
 
 /// Real hosts and real load balancers.
 #[derive(Debug)]
 pub struct LiveWorld {
     ssh: Arc<Ssh>,
     prober: Prober,
+    http: Http,
     service: String,
+    gitlab: Option<GitlabAccess>,
     desired: watch::Receiver<Arc<DesiredByName>>,
 }
 
 impl LiveWorld {
     /// A world reached by `ssh`. `service` is our own lasting name, as claims show it. `desired` tells the role of a
-    /// host and the socket of a load balancer node; a host in none of its environments is looked at without a role.
+    /// host, the socket of a load balancer node, and gates; a host in none of its environments is looked at without a
+    /// role.
     ///
     /// # Errors
     /// The TLS library cannot be set up.
@@ -41,8 +73,15 @@ impl LiveWorld {
         ssh: Ssh,
         service: impl Into<String>,
         desired: watch::Receiver<Arc<DesiredByName>>,
-    ) -> Result<Self, ProberError> {
-        Ok(Self { ssh: Arc::new(ssh), prober: Prober::new()?, service: service.into(), desired })
+    ) -> Result<Self, LiveError> {
+        let (prober, http) = (Prober::new()?, Http::new()?);
+        Ok(Self { ssh: Arc::new(ssh), prober, http, service: service.into(), gitlab: None, desired })
+    }
+
+    /// The same world, which can run GitLab's pipelines.
+    #[must_use]
+    pub fn with_gitlab(self, gitlab: Option<GitlabAccess>) -> Self {
+        Self { gitlab, ..self }
     }
 
     /// Ends every connection; the next call makes new ones.
@@ -55,27 +94,40 @@ impl LiveWorld {
     }
 
     async fn host(&self, host: &HostName) -> Result<HostState, Unknown> {
-        let desired = self.desired();
-        let known =
-            desired.values().find_map(|desired| Some((desired.fleet.role_of(host)?, &desired.environment)));
-        match known {
-            Some((role, environment)) => {
-                observe::observe(&self.ssh, &self.prober, host, role, environment).await
-            }
-            None => {
-                let environment = EnvironmentName::from("");
-                observe::observe(&self.ssh, &self.prober, host, &no_role(host), &environment).await
-            }
-        }
+        let place = place::of(host, &self.desired());
+        let agent = place.agent.as_ref();
+        observe::observe(&self.ssh, &self.prober, host, &place.role, &place.environment, agent).await
     }
 
     async fn node(&self, node: &HostName) -> Result<NodeState, Unknown> {
         let socket = self.balancer(node, |balancer| balancer.socket.clone());
-        let Some(socket) = socket else {
-            let detail = "it is in no load balancer of the accepted revision".to_owned();
-            return Err(Unknown { kind: UnknownKind::Unreadable, detail });
-        };
+        let socket = socket.ok_or_else(|| nowhere("it is in no load balancer of the accepted revision"))?;
         haproxy::observe(&self.ssh, node, &socket).await
+    }
+
+    async fn gate(
+        &self,
+        environment: &EnvironmentName,
+        gate: &GateName,
+        at: Timestamp,
+    ) -> Result<GateState, Unknown> {
+        let known = self.desired();
+        let known = known.get(environment).and_then(|desired| desired.fleet.policy.gates.get(gate));
+        let gate = known.ok_or_else(|| nowhere("it is in no environment of the accepted revision"))?;
+        Ok(gates::ask(&self.http, gate, at).await)
+    }
+
+    async fn versions(&self, environment: &EnvironmentName) -> Result<BTreeSet<Version>, Unknown> {
+        let desired = self.desired();
+        let sources = desired.get(environment).map(place::sources).unwrap_or_default();
+        let mut answer = Err(nowhere("no host of the accepted revision can be asked"));
+        for (host, package) in sources {
+            answer = versions::available(&self.ssh, host, package).await;
+            if answer.is_ok() {
+                break;
+            }
+        }
+        answer
     }
 
     fn balancer<T>(&self, node: &HostName, get: impl Fn(&LoadBalancer) -> T) -> Option<T> {
@@ -91,26 +143,104 @@ impl LiveWorld {
                 apt::download(&self.ssh, host, packages, deadline).await
             }
             Action::Claim { found } => claim::take(&self.ssh, host, &self.claim(step, found)).await,
-            Action::Drain { rows } => self.rows(step, owner, Command::Drain, rows).await,
-            Action::Maint { rows } => self.rows(step, owner, Command::Maint, rows).await,
-            Action::Cut { rows } => self.rows(step, owner, Command::Cut, rows).await,
-            Action::Ready { rows, because: _ } => self.rows(step, owner, Command::Ready, rows).await,
+            Action::Drain { rows } => self.claimed_rows(step, owner, Command::Drain, rows).await,
+            Action::Maint { rows } => self.claimed_rows(step, owner, Command::Maint, rows).await,
+            Action::Cut { rows } => self.claimed_rows(step, owner, Command::Cut, rows).await,
+            Action::Ready { rows, because: _ } => self.claimed_rows(step, owner, Command::Ready, rows).await,
+            // The host may be dead: nobody can look whose mark it carries.
+            Action::Retire { rows } => self.rows(Command::Drain, rows).await,
+            Action::Weigh { weights } => self.weigh(host, weights).await,
             Action::Install { packages, prepare, configure } => {
-                let (prepare, configure) = (&fill_all(step, prepare), &fill_all(step, configure));
+                let (prepare, configure) = (&fill::all(step, prepare), &fill::all(step, configure));
                 let install = Install { host, step: id, owner, packages, prepare, configure };
                 apt::install(&self.ssh, &install).await
             }
             Action::Activate { services, stamp } => {
                 let services =
-                    &services.iter().map(|service| fill_service(step, service)).collect::<Vec<_>>();
+                    &services.iter().map(|service| fill::service(step, service)).collect::<Vec<_>>();
                 services::activate(&self.ssh, &Activation { host, step: id, owner, services, stamp }).await
             }
+            Action::Migrate { job, key: _, ready, run } => {
+                let (ready, run) = (ready.as_ref().map(|ready| fill::one(step, ready)), fill::job(step, run));
+                let (ready, command, env) = (ready.as_ref(), &run.command, &run.env);
+                let migration = Migration { host, job, owner, ready, command, env, timeout: None };
+                migrations::run(&self.ssh, &migration).await
+            }
+            Action::Check { job, key, track, check } => {
+                self.check(step, owner, (job, key), *track, check).await
+            }
+            Action::PauseAgent { agent } => {
+                let (agent, why, commit) = (&fill::agent(step, agent), &step.why, &step.commit);
+                agent::pause(&self.ssh, &Pause { host, owner, agent, why, commit }).await
+            }
+            Action::ResumeAgent { agent } => {
+                agent::resume(&self.ssh, host, owner, &fill::agent(step, agent)).await
+            }
+            Action::Pin { track, command } => {
+                let command = fill::with(step, command, &[("track", &track.to_string())]);
+                agent::pin(&self.ssh, host, owner, &command).await
+            }
+            Action::Patch { want } => patches::bring(&self.ssh, host, id, owner, want).await,
             Action::Release => claim::release(&self.ssh, host, owner).await,
         }
     }
 
+    async fn check(
+        &self,
+        step: &Step,
+        owner: &Owner,
+        (job, key): (&JobName, &JobKey),
+        track: Track,
+        check: &Check,
+    ) -> Result<Outcome, Failure> {
+        let JobKind::Check { stage, check: name } = &key.kind else {
+            return Err(failure(FailureKind::Bug, format!("{job}: {} is no check", key.kind)));
+        };
+        let over_network = &CheckJob {
+            name: job,
+            environment: &step.environment,
+            version: &key.version,
+            track,
+            stage,
+            check: name,
+            timeout: check.timeout,
+        };
+        match &check.how {
+            CheckRun::Command { host, command } => {
+                let (track, env) = (track.to_string(), &BTreeMap::new());
+                let command = &fill::with(step, command, &[("track", &track), ("stage", stage.as_str())]);
+                let timeout = Some(Duration::try_from(check.timeout).unwrap_or_default());
+                let migration = Migration { host, job, owner, ready: None, command, env, timeout };
+                migrations::run(&self.ssh, &migration).await
+            }
+            CheckRun::Http { url } => checks::http::run(&self.http, url, over_network).await,
+            CheckRun::GitlabPipeline { project, reference, variables } => {
+                let pipeline = Pipeline { project, reference, variables };
+                checks::gitlab::run(&self.http, &self.gitlab(job).await?, &pipeline, over_network).await
+            }
+        }
+    }
+
+    async fn gitlab(&self, job: &JobName) -> Result<Gitlab, Failure> {
+        let unreachable = |why: String| failure(FailureKind::Unreachable, format!("{job}: {why}"));
+        let access = self.gitlab.as_ref();
+        let access =
+            access.ok_or_else(|| unreachable("the service's own file has no [gitlab]".to_owned()))?;
+        let token = tokio::fs::read_to_string(&access.token_file).await;
+        let token = token.map_err(|error| {
+            unreachable(format!("cannot read GitLab's token in {}: {error}", access.token_file.display()))
+        })?;
+        Ok(Gitlab { url: access.url.clone(), token: token.trim().to_owned() })
+    }
+
+    async fn weigh(&self, node: &HostName, weights: &BTreeMap<RowId, u32>) -> Result<Outcome, Failure> {
+        let socket = self.balancer(node, |balancer| balancer.socket.clone());
+        let unknown = || failure(FailureKind::Bug, format!("{node} is in no load balancer"));
+        haproxy::weigh(&self.ssh, node, &socket.ok_or_else(unknown)?, weights).await
+    }
+
     /// The mark on a load balancer is the mark on the host on whose behalf we are there.
-    async fn rows(
+    async fn claimed_rows(
         &self,
         step: &Step,
         owner: &Owner,
@@ -118,6 +248,10 @@ impl LiveWorld {
         rows: &BTreeSet<RowId>,
     ) -> Result<Outcome, Failure> {
         claim::check(&self.ssh, &step.host, owner).await?;
+        self.rows(command, rows).await
+    }
+
+    async fn rows(&self, command: Command, rows: &BTreeSet<RowId>) -> Result<Outcome, Failure> {
         let nodes: BTreeSet<&HostName> = rows.iter().map(|row| &row.node).collect();
         let socket = |node: &HostName| self.balancer(node, |balancer| balancer.socket.clone());
         let sockets = nodes.into_iter().filter_map(|node| Some((node.clone(), socket(node)?))).collect();
@@ -153,6 +287,14 @@ impl World for LiveWorld {
                 let value = self.node(node).await;
                 observed.nodes.insert(node.clone(), Fact { at, value });
             }
+            Scope::Gate(environment, gate) => {
+                let value = self.gate(environment, gate, at).await;
+                observed.gates.insert(gate.clone(), Fact { at, value });
+            }
+            Scope::Versions(environment) => {
+                let value = self.versions(environment).await;
+                observed.versions = Some(Fact { at, value });
+            }
         }
         observed
     }
@@ -170,42 +312,10 @@ impl World for LiveWorld {
     }
 }
 
-/// What a host without a role is looked at for: whether it is there, and our mark.
-fn no_role(host: &HostName) -> Role {
-    Role {
-        name: RoleName::from("none"),
-        track: Track::Main,
-        hosts: vec![host.clone()],
-        packages: Vec::new(),
-        package_version: "{version}".to_owned(),
-        backends: Vec::new(),
-        max_unavailable: 1,
-        allow_outage: false,
-        prepare: Vec::new(),
-        configure: Vec::new(),
-        services: Vec::new(),
-        health: None,
-    }
+fn failure(kind: FailureKind, what: String) -> Failure {
+    Failure { kind, what, detail: String::new() }
 }
 
-fn fill_all(step: &Step, argvs: &[Argv]) -> Vec<Argv> {
-    argvs.iter().map(|argv| fill_one(step, argv)).collect()
-}
-
-fn fill_one(step: &Step, argv: &Argv) -> Argv {
-    let values = [
-        ("host", step.host.as_str()),
-        ("version", step.version.as_str()),
-        ("environment", step.environment.as_str()),
-    ];
-    fill(argv, &values)
-}
-
-fn fill_service(step: &Step, service: &Service) -> Service {
-    let activate = match &service.activate {
-        Activate::Command(argv) => Activate::Command(fill_one(step, argv)),
-        other @ (Activate::Restart | Activate::Reload | Activate::None) => other.clone(),
-    };
-    let running = service.running.as_ref().map(|argv| fill_one(step, argv));
-    Service { activate, running, ..service.clone() }
+fn nowhere(why: &str) -> Unknown {
+    Unknown { kind: UnknownKind::Unreadable, detail: why.to_owned() }
 }

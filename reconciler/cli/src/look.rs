@@ -1,21 +1,45 @@
 //! A look at a fleet without a service: read everything once, then plan. Changes nothing.
 
+mod stage;
+mod track;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::{EnvironmentReport, REPORT_FORMAT, Report, World, host_reports};
-use model::{Desired, Direction, EnvironmentName, Fleet, Generation, History, Observed, Reading, Scope};
+use engine::{Circumstances, EnvironmentReport, REPORT_FORMAT, Report, World, job_hosts};
+use jiff::Timestamp;
+use model::{
+    Desired, EnvironmentName, Event, Fleet, Generation, History, Observed, Plan, Reading, Scope, Track,
+};
 use tokio::task::JoinSet;
 
 use crate::documents::{PlannedEnvironment, Unseen};
 use crate::memory::Memory;
+use track::Ground;
 
 /// Reads every host and every load balancer node of a fleet, all at once; the world limits itself.
 pub(crate) async fn observe<W: World>(world: &Arc<W>, fleet: &Fleet) -> Observed {
     let hosts = fleet.hosts().map(|(_, host)| Scope::Host(host.clone()));
     let nodes = fleet.nodes().into_iter().map(|node| Scope::Node(node.clone()));
+    read(world, hosts.chain(nodes)).await
+}
+
+/// The same, with all else that a release depends on: hosts of jobs, gates, and the versions on offer where they are
+/// followed.
+pub(crate) async fn observe_all<W: World>(world: &Arc<W>, desired: &Desired) -> Observed {
+    let (environment, policy) = (&desired.environment, &desired.fleet.policy);
+    let jobs = job_hosts(desired).into_iter().map(|host| Scope::Host(host.clone()));
+    let gates = policy.gates.keys().map(|gate| Scope::Gate(environment.clone(), gate.clone()));
+    let versions = (!policy.follows.is_empty()).then(|| Scope::Versions(environment.clone()));
+    let (mut fleet, rest) =
+        tokio::join!(observe(world, &desired.fleet), read(world, jobs.chain(gates).chain(versions)));
+    fleet.merge(rest);
+    fleet
+}
+
+async fn read<W: World>(world: &Arc<W>, scopes: impl Iterator<Item = Scope>) -> Observed {
     let mut readings = JoinSet::new();
-    for scope in hosts.chain(nodes) {
+    for scope in scopes {
         let world = Arc::clone(world);
         readings.spawn(async move { world.observe(&scope).await });
     }
@@ -26,38 +50,43 @@ pub(crate) async fn observe<W: World>(world: &Arc<W>, fleet: &Fleet) -> Observed
     observed
 }
 
-/// Plans for what is desired, with what was seen.
-pub(crate) fn plan<W: World>(
-    world: &W,
-    desired: &Desired,
-    observed: &Observed,
-    history: &History,
-    whole: bool,
-) -> PlannedEnvironment {
-    let now = world.now();
-    let plan = planner::plan(desired, observed, history, now);
+/// What is planned for, with what was seen and is remembered.
+pub(crate) struct Sight<'a> {
+    pub(crate) desired: &'a Desired,
+    pub(crate) observed: &'a Observed,
+    pub(crate) history: History,
+    /// Whether the history is the service's own.
+    pub(crate) remembers: bool,
+}
+
+/// Plans; `whole`: to the end.
+pub(crate) fn plan(sight: Sight<'_>, now: Timestamp, whole: bool) -> PlannedEnvironment {
+    let Sight { desired, observed, mut history, remembers } = sight;
+    let plan = at_first_sight(desired, observed, &mut history, now);
+    let ground = Ground { desired, observed, history: &history, now, remembers };
+    let main = track::running(&ground, Track::Main);
     PlannedEnvironment {
         commit: desired.commit.clone(),
         standing: plan.standing(!history.in_flight.is_empty()),
-        direction_because: because(desired, plan.direction),
-        preview: whole.then(|| planner::preview(desired, observed, history, now)),
+        direction_because: track::because(&ground, Track::Main, plan.direction, &main),
+        tracks: track::tracks(&ground, &plan),
+        circumstances: Circumstances::of(desired, observed, &history, now),
+        preview: whole.then(|| planner::preview(desired, observed, &history, now)),
         unseen: unseen(observed),
         plan,
+        remembers,
     }
 }
 
-/// Why a change goes the way it goes, in words for a reviewer.
-fn because(desired: &Desired, direction: Direction) -> String {
-    let target = &desired.target;
-    let later = desired.ranks.last().filter(|last| *last != target);
-    match (direction, later) {
-        _ if desired.direction == Some(direction) => {
-            format!("release.toml says `direction = \"{direction}\"`")
-        }
-        (Direction::Back, Some(later)) => format!("{target} was a target before {later} in git history"),
-        (Direction::Back, None) => format!("hosts run what came after {target}"),
-        (Direction::Forward, None) => format!("{target} is the newest target in git history"),
-        (Direction::Forward, Some(_)) => format!("no host runs what came after {target} in git history"),
+/// A fleet that the journal does not know yet is taken as it is found, as the service would.
+fn at_first_sight(desired: &Desired, observed: &Observed, history: &mut History, now: Timestamp) -> Plan {
+    let plan = planner::plan(desired, observed, history, now);
+    let Some(adopted) = plan.records.iter().find(|event| matches!(event, Event::Adopted { .. })) else {
+        return plan;
+    };
+    match history.apply(now, adopted) {
+        Ok(()) => planner::plan(desired, observed, history, now),
+        Err(_) => plan,
     }
 }
 
@@ -86,10 +115,12 @@ pub(crate) async fn report<W: World>(
         if only.is_some_and(|only| only != name) {
             continue;
         }
-        let observed = observe(world, &desired.fleet).await;
-        let history = memory.of(name, &observed);
+        let observed = observe_all(world, desired).await;
+        let now = world.now();
+        let mut history = memory.of(desired, Some(desired), &observed, now);
         generation = generation.max(history.generation);
-        environments.insert(name.clone(), environment(world.as_ref(), desired, &observed, &history));
+        let plan = at_first_sight(desired, &observed, &mut history, now);
+        environments.insert(name.clone(), EnvironmentReport::new(desired, &observed, &history, plan, now));
     }
     Report {
         format: REPORT_FORMAT,
@@ -102,60 +133,5 @@ pub(crate) async fn report<W: World>(
         errors: reading.errors.clone(),
         journal_error: None,
         environments,
-    }
-}
-
-fn environment<W: World>(
-    world: &W,
-    desired: &Desired,
-    observed: &Observed,
-    history: &History,
-) -> EnvironmentReport {
-    let plan = planner::plan(desired, observed, history, world.now());
-    let commit = &desired.commit.id;
-    let converged = history.converged.as_ref().filter(|(converged, _)| converged == commit);
-    EnvironmentReport {
-        standing: plan.standing(!history.in_flight.is_empty()),
-        plan,
-        in_flight: history.in_flight.values().cloned().collect(),
-        hosts: host_reports(desired, observed),
-        converged_at: converged.map(|(_, at)| *at),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_direction_is_told_with_its_reason_from_git_history() {
-        let files = BTreeMap::from([
-            (
-                "environments/a/environment.toml".to_owned(),
-                "packages = ['shop']\n[[role]]\nname = 'web'\nhosts = ['web-01']\nservices = [{ unit = 'shop' }]"
-                    .to_owned(),
-            ),
-            ("environments/a/release.toml".to_owned(), "[main]\nversion = '1.0'".to_owned()),
-        ]);
-        let parsed = model::parse::repository(&files).unwrap();
-        let (name, spec) = parsed.environments.into_iter().next().unwrap();
-        let mut desired = Desired {
-            environment: name,
-            commit: model::Commit {
-                id: model::CommitId::new("c0ffee"),
-                author: "Ada".into(),
-                subject: "Bump".into(),
-                at: jiff::Timestamp::UNIX_EPOCH,
-            },
-            target: spec.target.clone(),
-            direction: None,
-            ranks: vec![spec.target],
-            fleet: spec.fleet,
-        };
-        assert_eq!(because(&desired, Direction::Forward), "1.0 is the newest target in git history");
-        desired.ranks.push(model::Version::parse("1.1").unwrap());
-        assert_eq!(because(&desired, Direction::Back), "1.0 was a target before 1.1 in git history");
-        desired.direction = Some(Direction::Back);
-        assert_eq!(because(&desired, Direction::Back), "release.toml says `direction = \"back\"`");
     }
 }

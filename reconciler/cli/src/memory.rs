@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use model::{EnvironmentName, Event, Generation, Histories, History, Observed, Recorded};
+use model::{
+    Desired, Event, Generation, Histories, History, Observed, Pass, Progress, ReachedShare, Recorded,
+    Requirement, Track,
+};
 use store::{JournalError, JournalReader, StateLock};
 
 use crate::error::CliError;
@@ -40,16 +43,56 @@ impl Memory {
         Ok(Self { histories, service: service.to_owned(), known })
     }
 
-    /// An environment's history. Without a journal, what hosts show says which generation we would have.
-    pub(crate) fn of(&mut self, environment: &EnvironmentName, observed: &Observed) -> History {
-        let mut history = self.histories.of(environment).clone();
+    /// Whether there is a journal at all.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// An environment's history. Without a journal the fleet is taken as it is found, with what the `accepted` commit
+    /// says of it: what is not known must not look like a refusal.
+    pub(crate) fn of(
+        &mut self,
+        desired: &Desired,
+        accepted: Option<&Desired>,
+        seen: &Observed,
+        now: Timestamp,
+    ) -> History {
+        let mut history = self.histories.of(&desired.environment).clone();
         if !self.known {
-            let claims = observed.hosts.values().filter_map(|fact| fact.known()?.claim.as_ref());
+            let claims = seen.hosts.values().filter_map(|fact| fact.known()?.claim.as_ref());
             let highest = claims.map(|claim| claim.generation.0).max().unwrap_or(0);
             history.generation = Generation(highest + 1);
             history.service.clone_from(&self.service);
+            as_found(&mut history.progress, desired, accepted, seen, now);
         }
         history
+    }
+}
+
+/// What runs has been deployed and migrated, the accepted share is reached, and targets have passed what they must.
+fn as_found(
+    progress: &mut Progress,
+    desired: &Desired,
+    accepted: Option<&Desired>,
+    seen: &Observed,
+    now: Timestamp,
+) {
+    progress.adopted = Some(now);
+    progress.found_running = planner::releases_running(desired, seen);
+    progress.share = accepted.and_then(|accepted| accepted.canary.as_ref()).map(|canary| ReachedShare {
+        version: canary.version.clone(),
+        weight: canary.weight,
+        at: now,
+    });
+    for track in [Track::Canary, Track::Main] {
+        let (environment, of) = match desired.fleet.policy.promotion.of(track) {
+            Some(Requirement::Canary) => (&desired.environment, Track::Canary),
+            Some(Requirement::Environment(name)) => (name, Track::Main),
+            None => continue,
+        };
+        let pass = Pass { at: now, stages: Vec::new(), word: None };
+        let versions = progress.released.entry((environment.clone(), of)).or_default();
+        versions.insert(desired.target_of(track).clone(), pass);
     }
 }
 

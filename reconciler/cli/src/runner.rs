@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::{DesiredByName, Handle, Journal, Report, Request, Service, Source, World};
-use model::{CommitId, EnvironmentName, Reading};
+use model::{CommitId, EnvironmentName, Reading, ReleaseEdit};
 use store::{SqliteJournal, StateLock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -142,5 +142,9 @@ impl<S: Source> Source for Only<S> {
 
     async fn accept_history(&self, commit: &CommitId) -> Result<(), String> {
         self.source.accept_history(commit).await
+    }
+
+    async fn commit(&self, edit: &ReleaseEdit) -> Result<CommitId, String> {
+        self.source.commit(edit).await
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::DesiredByName;
 use model::{EnvironmentName, Reading, Reason, Revision};
 use providers::ssh::{Ssh, SshConfig};
+use store::git::{Author, Signing, Trust};
 use store::{Access, GitConfig, GitSource, Look, Remote};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use crate::config::{Config, unsigned};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::live::LiveWorld;
+use crate::live::{GitlabAccess, LiveWorld};
 use crate::output;
 
 /// How long a host may take to accept a connection, when the file does not say.
@@ -40,6 +41,16 @@ pub(crate) fn git_config(config: &Config, mirror_dir: PathBuf) -> Result<GitConf
         username: repository.username.clone(),
         ca_file: repository.ca_file.clone(),
     };
+    let trust = repository.trust.as_ref().filter(|trust| trust.require);
+    git.trust = trust.map(|trust| Trust {
+        ssh_allowed_signers: trust.ssh_allowed_signers.clone(),
+        gpg_home: trust.gpg_home.clone(),
+    });
+    git.author = match &repository.author {
+        Some(author) => Author { name: author.name.clone(), email: author.email.clone() },
+        None => Author { name: "reconcile".to_owned(), email: format!("reconcile@{}", config.service) },
+    };
+    git.signing = repository.signing_key.clone().map_or(Signing::None, Signing::Ssh);
     Ok(git)
 }
 
@@ -135,7 +146,13 @@ pub(crate) fn live_world(
     };
     let ssh = Ssh::new(ssh)
         .map_err(|error| CliError::file("make a folder for ssh's connections in", &parent, &error))?;
-    LiveWorld::new(ssh, &config.service, desired)
+    let gitlab = config
+        .gitlab
+        .as_ref()
+        .map(|gitlab| GitlabAccess { url: gitlab.url.clone(), token_file: gitlab.token_file.clone() });
+    let world = LiveWorld::new(ssh, &config.service, desired);
+    world
+        .map(|world| world.with_gitlab(gitlab))
         .map_err(|error| CliError::new(Exit::Unreachable, format!("cannot set up TLS: {error}")))
 }
 

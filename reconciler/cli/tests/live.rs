@@ -87,8 +87,7 @@ impl<'a> Bench<'a> {
             control_parent: std::env::temp_dir(),
         });
         let desired = DesiredByName::from([("staging".into(), desired(lab))]);
-        let (sender, receiver) = watch::channel(Arc::new(desired));
-        drop(sender);
+        let (_, receiver) = watch::channel(Arc::new(desired));
         Self {
             lab,
             world: LiveWorld::new(ssh.unwrap(), "tester", receiver).unwrap(),
@@ -110,6 +109,7 @@ impl<'a> Bench<'a> {
             action,
             why: "a test".to_owned(),
             deadline: SignedDuration::from_secs(60),
+            stage: None,
         }
     }
 
@@ -177,6 +177,11 @@ fn rows(server: &str) -> BTreeSet<RowId> {
     BTreeSet::from([row(server)])
 }
 
+fn commit() -> Commit {
+    let (author, subject) = ("a".to_owned(), "s".to_owned());
+    Commit { id: "c0ffee".into(), author, subject, at: jiff::Timestamp::UNIX_EPOCH }
+}
+
 fn desired(lab: &Lab) -> Desired {
     let web = Role {
         name: "web".into(),
@@ -205,14 +210,12 @@ fn desired(lab: &Lab) -> Desired {
     };
     Desired {
         environment: "staging".into(),
-        commit: Commit {
-            id: "c0ffee".into(),
-            author: "a".to_owned(),
-            subject: "s".to_owned(),
-            at: jiff::Timestamp::UNIX_EPOCH,
-        },
+        commit: commit(),
         target: version(demo::SECOND),
         direction: None,
+        canary: None,
+        exceptions: model::Exceptions::default(),
+        departed: Vec::new(),
         ranks: vec![version(demo::FIRST), version(demo::SECOND)],
         fleet: Fleet {
             mode: Mode::Reconcile,
@@ -224,6 +227,7 @@ fn desired(lab: &Lab) -> Desired {
                 step: SignedDuration::from_secs(60),
                 rollout: SignedDuration::from_secs(600),
             },
+            policy: model::Policy::default(),
         },
     }
 }

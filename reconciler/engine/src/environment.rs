@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
 
-use jiff::Timestamp;
-use model::{Desired, Event, History, Observed, Plan, Reason, Scope, Standing, Subject};
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    Desired, EnvironmentName, Event, Fact, History, HostName, HostState, Observed, Plan, Reason, ReleaseEdit, Scope,
+    Standing, Subject,
+};
 
-use crate::report::{EnvironmentReport, host_reports};
+use crate::report::EnvironmentReport;
+use crate::word::Word;
 
 /// Owned by the service loop alone.
 pub(crate) struct Environment {
@@ -19,7 +23,20 @@ pub(crate) struct Environment {
     pub(crate) looking: BTreeSet<Scope>,
     /// The kind of the primary reason that was last journaled.
     told: Option<Discriminant<Reason>>,
+    /// A commit of ours is being written; or, after one that failed, not before this.
+    editing: Editing,
 }
+
+/// Whether the service may write a commit for the environment now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Editing {
+    Idle,
+    UnderWay,
+    NotBefore(Timestamp),
+}
+
+/// A commit that could not be written is tried again after this.
+const EDIT_RETRY: SignedDuration = SignedDuration::from_secs(30);
 
 impl Environment {
     pub(crate) fn new(desired: Desired, now: Timestamp) -> Self {
@@ -30,7 +47,26 @@ impl Environment {
             plan: None,
             looking: BTreeSet::new(),
             told: None,
+            editing: Editing::Idle,
         }
+    }
+
+    /// The commit that the newest plan wants written, once.
+    pub(crate) fn edit_to_write(&mut self, now: Timestamp) -> Option<ReleaseEdit> {
+        let waits = matches!(self.editing, Editing::NotBefore(at) if now < at);
+        let edit = self.plan.as_ref()?.edits.first().cloned()?;
+        if waits || self.editing == Editing::UnderWay {
+            return None;
+        }
+        self.editing = Editing::UnderWay;
+        Some(edit)
+    }
+
+    /// A commit of ours was written, or could not be.
+    pub(crate) fn edited(&mut self, written: bool, now: Timestamp) {
+        // Written: it comes into force by the next reading, and until then the old plan must not write it again.
+        let wait = if written { SignedDuration::from_secs(5) } else { EDIT_RETRY };
+        self.editing = Editing::NotBefore(now + wait);
     }
 
     /// Takes a new commit. Facts were read for the old roles: other roles need other facts, and a reading that is
@@ -44,11 +80,34 @@ impl Environment {
         self.desired = desired;
     }
 
+    /// Another name of a host's machine: of the same environment, or of another one.
+    pub(crate) fn twin_of(&self, name: &HostName, machine_id: &str) -> Option<(EnvironmentName, HostName)> {
+        let is_it = |(host, fact): &(&HostName, &Fact<HostState>)| {
+            *host != name && fact.known().is_some_and(|state| state.machine_id == machine_id)
+        };
+        let (host, _) = self.observed.hosts.iter().find(is_it)?;
+        Some((self.desired.environment.clone(), host.clone()))
+    }
+
+    /// A host's machine-id, as last seen.
+    pub(crate) fn machine_id(&self, host: &HostName) -> Option<String> {
+        self.observed.host(host).map(|state| state.machine_id.clone()).filter(|id| !id.is_empty())
+    }
+
+    /// Notes whether a host is one machine with another.
+    pub(crate) fn note_twin(&mut self, host: &HostName, twin: Option<(EnvironmentName, HostName)>) {
+        match twin {
+            Some(twin) => drop(self.observed.twins.insert(host.clone(), twin)),
+            None => drop(self.observed.twins.remove(host)),
+        }
+    }
+
     /// Takes in a reading that ended.
     pub(crate) fn looked(&mut self, scope: &Scope, mut observed: Observed) {
         self.looking.remove(scope);
         observed.hosts.retain(|_, fact| fact.at >= self.facts_from);
         observed.nodes.retain(|_, fact| fact.at >= self.facts_from);
+        observed.gates.retain(|_, fact| fact.at >= self.facts_from);
         self.observed.merge(observed);
     }
 
@@ -59,6 +118,17 @@ impl Environment {
             keep_since(last, &mut plan);
         }
         self.plan.insert(plan)
+    }
+
+    /// A person's word, as an event.
+    pub(crate) fn say(
+        &self,
+        word: Word,
+        by: String,
+        reason: String,
+        now: Timestamp,
+    ) -> Result<Event, String> {
+        word.event(&self.desired, &self.observed, by, reason, now)
     }
 
     pub(crate) fn standing(&self, history: &History) -> Standing {
@@ -94,16 +164,8 @@ impl Environment {
         news
     }
 
-    pub(crate) fn report(&self, history: &History) -> Option<EnvironmentReport> {
-        let commit = &self.desired.commit.id;
-        let converged = history.converged.as_ref().filter(|(converged, _)| converged == commit);
-        Some(EnvironmentReport {
-            standing: self.standing(history),
-            plan: self.plan.clone()?,
-            in_flight: history.in_flight.values().cloned().collect(),
-            hosts: host_reports(&self.desired, &self.observed),
-            converged_at: converged.map(|(_, at)| *at),
-        })
+    pub(crate) fn report(&self, history: &History, now: Timestamp) -> Option<EnvironmentReport> {
+        Some(EnvironmentReport::new(&self.desired, &self.observed, history, self.plan.clone()?, now))
     }
 }
 
@@ -136,7 +198,6 @@ fn keep_since(last: &Plan, plan: &mut Plan) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
     use model::{Commit, CommitId, Deadlines, Fact, Fleet, Limit, Mode, Unknown, UnknownKind, Version};
 
     use super::*;
@@ -149,6 +210,9 @@ mod tests {
             commit: Commit { id, author: String::new(), subject: String::new(), at },
             target: Version::parse("1.0").unwrap(),
             direction: None,
+            canary: None,
+            exceptions: model::Exceptions::default(),
+            departed: Vec::new(),
             ranks: Vec::new(),
             fleet: Fleet {
                 mode,
@@ -157,6 +221,7 @@ mod tests {
                 backend_limit: Limit::Count(1),
                 max_parallel: 1,
                 deadlines: Deadlines { step: hour, rollout: hour },
+                policy: model::Policy::default(),
             },
         }
     }

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use model::{EnvironmentName, Failure, FailureKind, Observed, Outcome, Scope, Step, StepId};
+use model::{
+    CommitId, EnvironmentName, Failure, FailureKind, Observed, Outcome, Reading, ReleaseEdit, Scope, Step,
+    StepId,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::seams::World;
+use crate::seams::{Source, World};
 
 /// The end of something that the service began.
 pub(crate) enum Done {
@@ -16,6 +19,8 @@ pub(crate) enum Done {
     Acted { environment: EnvironmentName, step: StepId, result: Result<Outcome, Failure> },
     /// A reading.
     Looked { environment: EnvironmentName, scope: Scope, observed: Observed },
+    /// A commit of the service, with what git shows after it.
+    Committed { edit: ReleaseEdit, result: Result<CommitId, String>, reading: Option<Reading> },
 }
 
 /// Tasks under way. Dropping it abandons them; jobs on hosts go on, and are found again.
@@ -51,6 +56,15 @@ impl<W: World> Executor<W> {
             // A reading that panicked leaves no fact: the next pass asks again, and the panic is on stderr.
             let observed = reading.await.unwrap_or_default();
             Done::Looked { environment, scope, observed }
+        });
+    }
+
+    /// Writes a commit, and reads git again at once when it was written.
+    pub(crate) fn commit<S: Source>(&mut self, source: Arc<S>, edit: ReleaseEdit) {
+        self.tasks.spawn(async move {
+            let result = source.commit(&edit).await;
+            let reading = if result.is_ok() { Some(source.read().await) } else { None };
+            Done::Committed { edit, result, reading }
         });
     }
 

@@ -1,6 +1,7 @@
 //! The service loop and the executor: what happens, when, and how much of it at once. Decides nothing; the planner
 //! does. Knows no outside system; the [`World`] does.
 
+mod circumstances;
 mod environment;
 mod executor;
 mod memory;
@@ -9,8 +10,13 @@ mod request;
 mod seams;
 mod service;
 pub mod stores;
+mod word;
 
+pub use circumstances::{
+    Circumstances, ExceptionKind, ExceptionReport, FreezeReport, GateReport, JobReport, PatchReport,
+};
 pub use report::{EnvironmentReport, HostReport, REPORT_FORMAT, Report, host_reports};
 pub use request::Request;
 pub use seams::{Journal, JournalError, Source, World};
 pub use service::{DesiredByName, Handle, Service, Standings};
+pub use word::{Word, job_hosts};

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use model::{
-    Commit, EnvironmentName, Generation, HealthState, HostName, InFlight, Observed, Plan, Reason, RoleName,
-    Running, Standing, Subject, Version, Waiting,
+    Commit, Desired, EnvironmentName, Generation, HealthState, History, HostName, InFlight, Observed, Plan,
+    Reason, Role, RoleName, Run, Running, StageName, Standing, Subject, Track, Version, Waiting,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::circumstances::Circumstances;
 
 /// The form of [`Report`] as JSON; grows when a field changes its meaning.
 pub const REPORT_FORMAT: u32 = 1;
@@ -50,17 +52,42 @@ pub struct EnvironmentReport {
     pub hosts: Vec<HostReport>,
     /// When actual last equalled desired, at the commit in force.
     pub converged_at: Option<Timestamp>,
+    /// Gates, jobs, a pause, exceptions, patches, freezes.
+    #[serde(flatten)]
+    pub circumstances: Circumstances,
 }
 
 impl EnvironmentReport {
-    /// The one reason that matters: for a host its own, else its role's; else, and for the whole environment, the
-    /// primary one. None: nothing waits.
+    /// An environment as a plan has it that was made at `now`.
+    pub fn new(
+        desired: &Desired,
+        observed: &Observed,
+        history: &History,
+        plan: Plan,
+        now: Timestamp,
+    ) -> Self {
+        let commit = &desired.commit.id;
+        let converged = history.converged.as_ref().filter(|(converged, _)| converged == commit);
+        Self {
+            standing: plan.standing(!history.in_flight.is_empty()),
+            plan,
+            in_flight: history.in_flight.values().cloned().collect(),
+            hosts: host_reports(desired, observed),
+            converged_at: converged.map(|(_, at)| *at),
+            circumstances: Circumstances::of(desired, observed, history, now),
+        }
+    }
+
+    /// The one reason that matters: for a host its own, else its role's, its stage's, its track's; else, and for the
+    /// whole environment, the primary one. None: nothing waits.
     pub fn explain(&self, host: Option<&HostName>) -> Option<&Waiting> {
         let of = |subject: &Subject| self.plan.waiting.iter().find(|waiting| waiting.subject == *subject);
         let Some(host) = host else { return self.plan.waiting.first() };
-        let role = self.hosts.iter().find(|report| report.host == *host).map(|report| report.role.clone());
+        let report = self.hosts.iter().find(|report| report.host == *host);
         of(&Subject::Host(host.clone()))
-            .or_else(|| of(&Subject::Role(role?)))
+            .or_else(|| of(&Subject::Role(report?.role.clone())))
+            .or_else(|| of(&Subject::Stage(report?.stage.clone()?)))
+            .or_else(|| of(&Subject::Track(report?.track)))
             .or_else(|| self.plan.waiting.first())
     }
 }
@@ -72,6 +99,12 @@ pub struct HostReport {
     pub host: HostName,
     /// Its role.
     pub role: RoleName,
+    /// Which target it follows.
+    #[serde(default)]
+    pub track: Track,
+    /// The stage that deploys it.
+    #[serde(default)]
+    pub stage: Option<StageName>,
     /// When it was last seen, or looked for.
     pub seen_at: Option<Timestamp>,
     /// The installed version of its first package.
@@ -87,16 +120,29 @@ pub struct HostReport {
 }
 
 /// Describes every host of an environment.
-pub fn host_reports(desired: &model::Desired, observed: &Observed) -> Vec<HostReport> {
-    desired.fleet.hosts().map(|(role, host)| host_report(desired, observed, role, host)).collect()
+pub fn host_reports(desired: &Desired, observed: &Observed) -> Vec<HostReport> {
+    let stages: BTreeMap<&RoleName, StageName> =
+        desired.fleet.roles.iter().filter_map(|role| Some((&role.name, stage_of(desired, role)?))).collect();
+    let hosts = desired.fleet.hosts();
+    hosts
+        .map(|(role, host)| HostReport {
+            stage: stages.get(&role.name).cloned(),
+            ..host_report(desired, observed, role, host)
+        })
+        .collect()
 }
 
-fn host_report(
-    desired: &model::Desired,
-    observed: &Observed,
-    role: &model::Role,
-    host: &HostName,
-) -> HostReport {
+/// The stage that deploys a role.
+fn stage_of(desired: &Desired, role: &Role) -> Option<StageName> {
+    let stages = desired.fleet.stages();
+    let deploys = |run: &Run| matches!(run, Run::Deploy { roles, .. } if roles.contains(&role.name));
+    stages
+        .iter()
+        .find(|stage| stage.track == role.track && deploys(&stage.run))
+        .map(|stage| stage.name.clone())
+}
+
+fn host_report(desired: &Desired, observed: &Observed, role: &Role, host: &HostName) -> HostReport {
     let fact = observed.hosts.get(host);
     let state = fact.and_then(model::Fact::known);
     let package = role.packages.first().and_then(|name| state?.packages.get(name));
@@ -113,6 +159,8 @@ fn host_report(
     HostReport {
         host: host.clone(),
         role: role.name.clone(),
+        track: role.track,
+        stage: None,
         seen_at: fact.map(|fact| fact.at),
         installed: package.map(|package| package.version.clone()),
         running: running.map_or_else(|| "-".to_owned(), |running| running_text(&running)),
@@ -132,12 +180,7 @@ fn running_text(running: &Running) -> String {
 }
 
 /// Rows in rotation, and all rows.
-fn rotation(
-    desired: &model::Desired,
-    observed: &Observed,
-    role: &model::Role,
-    host: &HostName,
-) -> (usize, usize) {
+fn rotation(desired: &Desired, observed: &Observed, role: &Role, host: &HostName) -> (usize, usize) {
     let mut count = (0, 0);
     for backend in &role.backends {
         let Some(lb) = desired.fleet.load_balancer(&backend.load_balancer) else { continue };

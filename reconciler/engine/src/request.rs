@@ -4,6 +4,7 @@ use model::{CommitId, EnvironmentName};
 use tokio::sync::oneshot;
 
 use crate::report::Report;
+use crate::word::Word;
 
 /// One request, with where its answer goes.
 #[derive(Debug)]
@@ -18,6 +19,19 @@ pub enum Request {
         /// Where.
         environment: EnvironmentName,
         /// Who asks.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Done, or why not.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// A person's word about an environment.
+    Say {
+        /// Where.
+        environment: EnvironmentName,
+        /// What.
+        word: Word,
+        /// Who.
         by: String,
         /// Why.
         reason: String,

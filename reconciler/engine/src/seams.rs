@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use jiff::Timestamp;
-use model::{CommitId, Event, Failure, Observed, Outcome, Reading, Recorded, Scope, Step};
+use model::{CommitId, Event, Failure, Observed, Outcome, Reading, Recorded, ReleaseEdit, Scope, Step};
 use tokio_util::sync::CancellationToken;
 
 /// Hosts, load balancers, and the time.
@@ -67,4 +67,12 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// The reason in words, when the commit is not known.
     fn accept_history(&self, commit: &CommitId) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Writes a change of one version to the branch, in the service's own name, and returns the commit. It comes into
+    /// force by the next reading, like everybody's.
+    ///
+    /// # Errors
+    /// The reason in words: nothing was written. Also when the version is no longer the one that the edit began from:
+    /// whoever was faster is not overwritten.
+    fn commit(&self, edit: &ReleaseEdit) -> impl Future<Output = Result<CommitId, String>> + Send;
 }

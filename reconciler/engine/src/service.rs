@@ -16,9 +16,13 @@ use crate::memory::Memory;
 use crate::report::{REPORT_FORMAT, Report};
 use crate::request::Request;
 use crate::seams::{Journal, JournalError, Source, World};
+use crate::word::Word;
 
 /// A journal that refuses is tried again this often.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+
+/// Findings follow from one another: a stage is done, so it passed, so its track passed. Never this many.
+const MAX_FINDINGS: usize = 32;
 
 /// Results that come in within this time per host of the largest fleet are taken together: at 10,000 hosts a pass
 /// costs tens of milliseconds, and the first look at them would otherwise cost a pass each.
@@ -155,21 +159,43 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 
     fn pass_one(&mut self, name: &EnvironmentName, now: Timestamp, may_start: bool) -> Option<Timestamp> {
+        let settled = self.plan_one(name, now, may_start);
         let environment = self.environments.get_mut(name)?;
         let history = self.memory.history(name);
-        let reports_only = environment.desired.fleet.mode == Mode::Report;
-        let plan = environment.plan(history, now);
+        let acts = may_start && settled && environment.desired.fleet.mode != Mode::Report;
+        let plan = environment.plan.as_ref()?;
         let (wake, observe) = (plan.wake, plan.observe.clone());
-        let steps = if may_start && !reports_only { plan.steps.clone() } else { Vec::new() };
+        let steps = if acts { plan.steps.clone() } else { Vec::new() };
+        let edit = if acts { environment.edit_to_write(now) } else { None };
         let news = environment.news(history);
         for scope in observe {
             if environment.looking.insert(scope.clone()) {
                 self.executor.look(name.clone(), scope);
             }
         }
+        if let Some(edit) = edit {
+            self.executor.commit(self.source.clone(), edit);
+        }
         self.memory.record(now, &news);
         self.begin(now, steps);
         wake
+    }
+
+    /// Plans. What a plan finds out is written before anything is begun on it, and may lead to more. False: the journal
+    /// refuses, or the findings have no end; nothing may begin.
+    fn plan_one(&mut self, name: &EnvironmentName, now: Timestamp, may_write: bool) -> bool {
+        for _ in 0..MAX_FINDINGS {
+            let Some(environment) = self.environments.get_mut(name) else { return false };
+            let records = environment.plan(self.memory.history(name), now).records.clone();
+            if records.is_empty() {
+                return true;
+            }
+            if !may_write || !self.memory.record(now, &records) {
+                return false;
+            }
+        }
+        tracing::error!(environment = %name, "findings without an end; this is a bug, please report it");
+        false
     }
 
     /// The intent is durable before the effect begins.
@@ -198,10 +224,47 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
                 self.memory.keep(now, Event::StepFinished { environment, step, result });
             }
             Done::Looked { environment, scope, observed } => {
-                if let Some(environment) = self.environments.get_mut(&environment) {
-                    environment.looked(&scope, observed);
+                if let Some(holder) = self.environments.get_mut(&environment) {
+                    holder.looked(&scope, observed);
                 }
+                self.compare_machines(&environment, &scope);
             }
+            Done::Committed { edit, result, reading } => self.committed(&edit, result, reading),
+        }
+    }
+
+    /// A host under two names, here or in another environment, is begun under neither.
+    fn compare_machines(&mut self, environment: &EnvironmentName, scope: &model::Scope) {
+        let model::Scope::Host(host) = scope else { return };
+        let id = self.environments.get(environment).and_then(|environment| environment.machine_id(host));
+        let twin = id.and_then(|id| self.environments.values().find_map(|other| other.twin_of(host, &id)));
+        if let Some(environment) = self.environments.get_mut(environment) {
+            environment.note_twin(host, twin);
+        }
+    }
+
+    fn committed(
+        &mut self,
+        edit: &model::ReleaseEdit,
+        result: Result<model::CommitId, String>,
+        reading: Option<Reading>,
+    ) {
+        let now = self.world.now();
+        if let Some(environment) = self.environments.get_mut(&edit.environment) {
+            environment.edited(result.is_ok(), now);
+        }
+        match result {
+            Ok(commit) => {
+                let subject = format!("{} {}: {}", edit.environment, edit.track, edit.to);
+                let environment = edit.environment.clone();
+                self.memory.keep(now, Event::Committed { environment, commit, subject });
+            }
+            Err(error) => {
+                tracing::warn!(environment = %edit.environment, to = %edit.to, error, "not committed")
+            }
+        }
+        if let Some(reading) = reading {
+            self.read(now, reading);
         }
     }
 
@@ -228,17 +291,54 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 
     fn bring_into_force(&mut self, revision: &Revision) {
-        let wanted = &revision.environments;
+        let mut wanted = revision.environments.clone();
+        self.keep_what_is_claimed(&mut wanted);
+        let now = self.world.now();
+        for (name, desired) in &wanted {
+            self.tell_departures(name, desired, now);
+        }
+        for (name, desired) in &mut wanted {
+            desired.departed = departed(self.memory.history(name), desired);
+        }
         self.desired.send_replace(Arc::new(wanted.clone()));
         self.environments.retain(|name, _| wanted.contains_key(name));
-        let now = self.world.now();
         for (name, desired) in wanted {
-            match self.environments.get_mut(name) {
-                Some(environment) => environment.take(desired.clone(), now),
+            match self.environments.get_mut(&name) {
+                Some(environment) => environment.take(desired, now),
                 None => {
-                    self.environments.insert(name.clone(), Environment::new(desired.clone(), now));
+                    self.environments.insert(name, Environment::new(desired, now));
                 }
             }
+        }
+    }
+
+    /// An environment that left the repository with our marks on its hosts stays, without a fleet, until they are off.
+    fn keep_what_is_claimed(&mut self, wanted: &mut DesiredByName) {
+        for (name, environment) in &self.environments {
+            let history = self.memory.history(name);
+            let busy = !history.claims.is_empty() || !history.in_flight.is_empty();
+            if busy && !wanted.contains_key(name) {
+                wanted.insert(name.clone(), without_fleet(&environment.desired));
+            }
+        }
+    }
+
+    /// Hosts that leave the fleet with our mark on them are remembered in their roles, so that they can be let go.
+    fn tell_departures(&mut self, name: &EnvironmentName, desired: &Desired, now: Timestamp) {
+        let Some(environment) = self.environments.get(name) else { return };
+        let history = self.memory.history(name);
+        let leaves = |host: &model::HostName| {
+            desired.fleet.role_of(host).is_none()
+                && !history.departed.contains_key(host)
+                && (history.claims.contains_key(host) || history.in_flight_on(host).is_some())
+        };
+        let mut roles: Vec<model::Role> = environment.desired.fleet.roles.clone();
+        for role in &mut roles {
+            role.hosts.retain(leaves);
+        }
+        roles.retain(|role| !role.hosts.is_empty());
+        if !roles.is_empty() {
+            self.memory.keep(now, Event::Departed { environment: name.clone(), roles });
         }
     }
 
@@ -254,16 +354,10 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
                 let _ = reply.send(report);
             }
             Request::Retry { environment, by, reason, reply } => {
-                let known = self.environments.contains_key(&environment);
-                let recorded = known && {
-                    let event = Event::Retried { environment: environment.clone(), by, reason };
-                    self.memory.record(self.world.now(), &[event])
-                };
-                let _ = reply.send(match (known, recorded) {
-                    (false, _) => Err(format!("there is no environment {environment}")),
-                    (true, false) => Err("the journal cannot be written".to_owned()),
-                    (true, true) => Ok(()),
-                });
+                let _ = reply.send(self.say(&environment, Word::Retry, by, reason));
+            }
+            Request::Say { environment, word, by, reason, reply } => {
+                let _ = reply.send(self.say(&environment, word, by, reason));
             }
             Request::AcceptHistory { commit, by, reason, reply } => {
                 let accepted = self.source.accept_history(&commit).await;
@@ -278,20 +372,34 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         }
     }
 
+    /// A person's word is in force once it is in the journal.
+    fn say(&mut self, name: &EnvironmentName, word: Word, by: String, reason: String) -> Result<(), String> {
+        let now = self.world.now();
+        let environment = self.environments.get(name);
+        let environment = environment.ok_or_else(|| format!("there is no environment {name}"))?;
+        let event = environment.say(word, by, reason, now)?;
+        if self.memory.record(now, &[event]) {
+            Ok(())
+        } else {
+            Err("the journal cannot be written".to_owned())
+        }
+    }
+
     fn report(&mut self) -> Report {
         let mut environments = BTreeMap::new();
         let mut generation = model::Generation(0);
+        let now = self.world.now();
         for (name, environment) in &self.environments {
             let history = self.memory.history(name);
             generation = history.generation;
-            if let Some(report) = environment.report(history) {
+            if let Some(report) = environment.report(history, now) {
                 environments.insert(name.clone(), report);
             }
         }
         let reading = self.reading.as_ref();
         Report {
             format: REPORT_FORMAT,
-            at: self.world.now(),
+            at: now,
             service: self.name.clone(),
             generation,
             commit: reading.and_then(|(_, reading)| reading.revision.as_ref()).map(|r| r.commit.clone()),
@@ -329,6 +437,21 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 }
 
+/// Hosts that left the fleet and still carry our mark, each in its former role.
+fn departed(history: &model::History, desired: &Desired) -> Vec<model::Role> {
+    let gone = history.departed.iter().filter(|(host, _)| desired.fleet.role_of(host).is_none());
+    gone.map(|(host, role)| model::Role { hosts: vec![host.clone()], ..role.clone() }).collect()
+}
+
+/// An environment of which only the load balancers are left, for hosts that have to be let go.
+fn without_fleet(desired: &Desired) -> Desired {
+    let mut desired = desired.clone();
+    desired.fleet.roles.clear();
+    desired.fleet.policy = model::Policy::default();
+    desired.exceptions = model::Exceptions::default();
+    desired
+}
+
 fn refusal(reading: &Reading) -> Option<Event> {
     match &reading.obstacle {
         Some(model::Reason::RevisionInvalid { commit, .. }) => {
@@ -345,6 +468,7 @@ fn accepted_event(desired: &Desired) -> Event {
         author: desired.commit.author.clone(),
         subject: desired.commit.subject.clone(),
         version: desired.target.clone(),
+        canary: desired.canary.as_ref().map(|canary| canary.version.clone()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The durable implementations of two seams: the journal in SQLite, the desired state in git.
 
 use jiff::Timestamp;
-use model::{CommitId, Event, Reading, Recorded};
+use model::{CommitId, Event, Reading, Recorded, ReleaseEdit};
 use store::{GitSource, SqliteJournal};
 
 use crate::seams::{Journal, JournalError, Source};
@@ -28,10 +28,18 @@ impl Source for GitSource {
     async fn accept_history(&self, commit: &CommitId) -> Result<(), String> {
         Self::accept_history(self, commit).await
     }
+
+    async fn commit(&self, edit: &ReleaseEdit) -> Result<CommitId, String> {
+        self.commit_release(edit).await.map_err(|error| causes(&error))
+    }
 }
 
 /// With every cause, since the seam carries text alone.
 fn in_words(error: &dyn std::error::Error) -> JournalError {
+    JournalError { what: causes(error) }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    JournalError { what: causes.map(ToString::to_string).collect::<Vec<_>>().join(": ") }
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{BackendId, Floor, HostName, Reason, RoleName, Track};
+use model::{BackendId, Floor, HostName, Reason, Role, RoleName, Track};
 
 use crate::survey::{HostView, Survey};
 
@@ -20,7 +20,10 @@ pub(crate) struct Capacity<'a> {
 
 impl<'a> Capacity<'a> {
     /// Counts the fleet. `leaving` tells of a claimed host whether its work still has to take it out.
-    pub(crate) fn count(survey: &'a Survey<'a>, leaving: impl Fn(&HostView<'a>) -> bool) -> Self {
+    pub(crate) fn count<'b>(survey: &'a Survey<'b>, leaving: impl Fn(&HostView<'b>) -> bool) -> Self
+    where
+        'b: 'a,
+    {
         let mut capacity = Self {
             max_parallel: survey.desired.fleet.max_parallel,
             worked_on: BTreeSet::new(),
@@ -32,10 +35,33 @@ impl<'a> Capacity<'a> {
         for host in &survey.hosts {
             capacity.count_host(host, leaving(host));
         }
+        // Jobs are worked on, but serve nobody and cost nobody's budget.
         capacity
     }
 
-    fn count_host(&mut self, host: &'a HostView<'a>, leaving: bool) {
+    /// Whether a host will leave rotation, or is admitted to.
+    pub(crate) fn is_leaving(&self, host: &HostName) -> bool {
+        self.leaving.contains(host)
+    }
+
+    /// How many hosts of a role may be out.
+    pub(crate) fn limit(&self, survey: &Survey<'_>, role: &Role) -> usize {
+        let urgent = survey.desired.emergency(survey.desired.target_of(role.track)).is_some();
+        let usual = role.max_unavailable;
+        if !urgent {
+            return usual;
+        }
+        survey.desired.fleet.policy.emergency.max_unavailable.of(role.hosts.len()).max(usual)
+    }
+
+    /// A host that is declared out and serves nowhere leaves every count; until then it is as any other.
+    fn count_host<'b>(&mut self, host: &'a HostView<'b>, leaving: bool)
+    where
+        'b: 'a,
+    {
+        if host.out.is_some() && !host.rows.iter().any(|row| row.in_rotation()) {
+            return;
+        }
         let worked_on = host.claim.is_ours() || host.in_flight.is_some_and(is_claiming);
         if worked_on {
             self.worked_on.insert(host.name);
@@ -54,7 +80,10 @@ impl<'a> Capacity<'a> {
         }
     }
 
-    fn leaves(&mut self, host: &HostView<'a>) {
+    fn leaves<'b>(&mut self, host: &'a HostView<'b>)
+    where
+        'b: 'a,
+    {
         if !self.leaving.insert(host.name) {
             return;
         }
@@ -64,11 +93,14 @@ impl<'a> Capacity<'a> {
     }
 
     /// Whether a host that nobody works on may be begun; if so it counts from now on.
-    pub(crate) fn admit(&mut self, survey: &Survey<'_>, host: &HostView<'a>) -> Result<(), Reason> {
+    pub(crate) fn admit<'b>(&mut self, survey: &Survey<'_>, host: &'a HostView<'b>) -> Result<(), Reason>
+    where
+        'b: 'a,
+    {
         if self.worked_on.len() >= self.max_parallel {
             return Err(Reason::Parallel { limit: self.max_parallel });
         }
-        let limit = host.role.max_unavailable;
+        let limit = self.limit(survey, host.role);
         let out = self.out_by_role.entry(&host.role.name).or_default();
         if !out.contains(host.name) && out.len() >= limit {
             let ours = out.iter().filter(|name| self.worked_on.contains(*name)).count();
@@ -84,7 +116,7 @@ impl<'a> Capacity<'a> {
 
     /// Whether every backend keeps its floor, on every node, when this host leaves. A row that is out already costs
     /// nothing, so a host that serves nowhere always may.
-    pub(crate) fn may_leave(&self, survey: &Survey<'_>, host: &HostView<'a>) -> Result<(), Reason> {
+    pub(crate) fn may_leave(&self, survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Reason> {
         for row in host.rows.iter().filter(|row| row.in_rotation()) {
             let floor = self.floor(survey, host, row.backend)?;
             let staying = self.staying.get(&(row.node, row.backend, host.role.track)).copied().unwrap_or(0);
@@ -103,7 +135,12 @@ impl<'a> Capacity<'a> {
 
     fn floor(&self, survey: &Survey<'_>, host: &HostView<'_>, backend: &BackendId) -> Result<usize, Reason> {
         let configured = self.configured.get(&(backend, host.role.track)).copied().unwrap_or(0);
-        let floor = configured.saturating_sub(survey.desired.fleet.backend_limit.of(configured));
+        let usual = survey.desired.fleet.backend_limit.of(configured);
+        let limit = match survey.in_emergency(host) {
+            true => survey.desired.fleet.policy.emergency.max_unavailable.of(configured).max(usual),
+            false => usual,
+        };
+        let floor = configured.saturating_sub(limit);
         if floor == 0 && !host.role.allow_outage {
             return Err(Reason::OutageNotAllowed { backend: backend.clone() });
         }

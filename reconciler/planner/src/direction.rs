@@ -2,49 +2,67 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use model::{Desired, Direction, HostState, Observed, Reason, Role, Version};
+use jiff::Timestamp;
+use model::{Desired, Direction, HostName, HostState, Observed, Reason, Role, Track, Version};
 
-/// The direction from what is observed to the target.
+/// The direction of a track, from what its roles are observed to run to its target.
 ///
-/// Back when the target's first appearance lies before that of a version observed on the fleet. A target that
-/// nobody asked for before, and that Debian sorts below an observed version, needs a person's word.
+/// Back when the target's first appearance lies before that of a version observed there. A target that nobody asked for
+/// before, and that Debian sorts below an observed version, needs a person's word.
 ///
 /// # Errors
 /// [`Reason::DirectionUnknown`] when that word is missing.
-pub(crate) fn direction(desired: &Desired, observed: &Observed) -> Result<Direction, Reason> {
-    let present = versions_present(desired, observed);
-    let newest = desired.rank(&desired.target).is_none_or(|rank| rank + 1 == desired.ranks.len());
+pub(crate) fn direction(
+    desired: &Desired,
+    observed: &Observed,
+    track: Track,
+    now: Timestamp,
+) -> Result<Direction, Reason> {
+    let target = desired.target_of(track);
+    let present = versions_present(desired, observed, track, now);
+    let newest = desired.rank(target).is_none_or(|rank| rank + 1 == desired.ranks.len());
     if !newest {
-        return Ok(among_known(desired, &present));
+        return Ok(among_known(desired, target, &present));
     }
     if let Some(direction) = desired.direction {
         return Ok(direction);
     }
-    let above = present.iter().find(|(package, _)| desired.target.dpkg_cmp(package).is_lt());
+    let above = present.iter().find(|(package, _)| target.dpkg_cmp(package).is_lt());
     match above {
         Some((package, _)) => {
-            Err(Reason::DirectionUnknown { target: desired.target.clone(), observed: package.clone() })
+            Err(Reason::DirectionUnknown { target: target.clone(), observed: package.clone() })
         }
         None => Ok(Direction::Forward),
     }
 }
 
-fn among_known(desired: &Desired, present: &BTreeSet<(Version, Option<usize>)>) -> Direction {
-    let target = desired.rank(&desired.target);
+fn among_known(
+    desired: &Desired,
+    target: &Version,
+    present: &BTreeSet<(Version, Option<usize>)>,
+) -> Direction {
+    let own = desired.rank(target);
     let later = |(package, rank): &(Version, Option<usize>)| match rank {
-        Some(rank) => Some(*rank) > target,
-        None => desired.target.dpkg_cmp(package).is_lt(),
+        Some(rank) => Some(*rank) > own,
+        None => target.dpkg_cmp(package).is_lt(),
     };
     if present.iter().any(later) { Direction::Back } else { Direction::Forward }
 }
 
-/// Package versions on the fleet other than the target's, each with the rank of the release it belongs to.
-fn versions_present(desired: &Desired, observed: &Observed) -> BTreeSet<(Version, Option<usize>)> {
+/// Package versions on a track's hosts other than the target's, each with the rank of the release it belongs to. Hosts
+/// that are declared out tell nothing.
+fn versions_present(
+    desired: &Desired,
+    observed: &Observed,
+    track: Track,
+    now: Timestamp,
+) -> BTreeSet<(Version, Option<usize>)> {
+    let target = desired.target_of(track);
     let mut present = BTreeSet::new();
-    for role in &desired.fleet.roles {
-        for (codename, version) in versions_of_role(role, observed) {
+    for role in desired.fleet.roles.iter().filter(|role| role.track == track) {
+        for (codename, version) in versions_of_role(desired, role, observed, now) {
             let of = |release: &Version| role.package_version(release, codename) == *version;
-            if !of(&desired.target) {
+            if !of(target) {
                 present.insert((version.clone(), desired.ranks.iter().position(of)));
             }
         }
@@ -53,8 +71,14 @@ fn versions_present(desired: &Desired, observed: &Observed) -> BTreeSet<(Version
 }
 
 /// Every package version of a role's hosts, with the host's code name of Debian; each once.
-fn versions_of_role<'a>(role: &'a Role, observed: &'a Observed) -> HashSet<(&'a str, &'a Version)> {
-    let states = role.hosts.iter().filter_map(|host| observed.host(host));
+fn versions_of_role<'a>(
+    desired: &Desired,
+    role: &'a Role,
+    observed: &'a Observed,
+    now: Timestamp,
+) -> HashSet<(&'a str, &'a Version)> {
+    let counts = |host: &&HostName| desired.exceptions.host_out(host, now).is_none();
+    let states = role.hosts.iter().filter(counts).filter_map(|host| observed.host(host));
     let versions = |state: &'a HostState| {
         let packages = role.packages.iter().filter_map(|name| state.packages.get(name));
         packages.map(|package| (state.codename.as_str(), &package.version))

@@ -1,57 +1,72 @@
-//! One pass: every host's position, the turn of its role, budgets and floors, gathered into a plan.
+//! One pass: every host's position, the state of its lane, budgets and floors, gathered into a plan.
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use model::{
-    Action, ActionKind, Failure, HostName, Mode, Plan, Reason, RoleName, RoleProgress, Scope, Step, StepId,
-    Subject, Waiting,
+    Action, ActionKind, Failure, HostName, Mode, Plan, Reason, RoleName, Scope, Stage, Step, StepId, Subject,
+    Version, Waiting,
 };
 
 use crate::capacity::Capacity;
 use crate::draining::rows_are_fresh;
+use crate::errands;
+use crate::ladder::{Ladder, LaneState, states};
 use crate::next::{Next, Wait, Watch, node_scopes};
+use crate::outs;
 use crate::position::{self, Goal};
+use crate::refusals::Flow;
 use crate::returning;
-use crate::survey::{ClaimView, HostView, Survey};
-use crate::tuning::{HOST_REFRESH, NODE_REFRESH, UNWELL_REFRESH, WATCH};
+use crate::shares::Shares;
+use crate::survey::{HostView, Survey};
+use crate::telling;
+use crate::tuning::{UNWELL_REFRESH, WATCH};
 
 /// A pass in the making.
-pub(crate) struct Pass<'a> {
-    survey: &'a Survey<'a>,
-    positions: Vec<Next>,
-    /// The first role that is not done; its place in the order of work.
-    active: usize,
-    capacity: Capacity<'a>,
-    failing: Option<(HostName, Failure)>,
-    /// Why no new host is begun anywhere.
-    nothing_new: Option<Reason>,
+pub(crate) struct Pass<'s, 'a> {
+    pub(crate) survey: &'s Survey<'a>,
+    pub(crate) positions: Vec<Next>,
+    pub(crate) lanes: Vec<LaneState>,
+    pub(crate) capacity: Capacity<'s>,
+    pub(crate) shares: Shares,
+    /// By lane: the first host that failed with its target.
+    failing: Vec<Option<(HostName, Failure)>>,
+    /// By lane: why no new host is begun.
+    nothing_new: Vec<Option<Reason>>,
     waiting_roles: BTreeSet<RoleName>,
     /// Roles with a host that will be known in a moment: nobody is begun before it that comes after it.
     undetermined: BTreeSet<RoleName>,
-    steps: Vec<Step>,
-    waiting: Vec<Waiting>,
-    observe: BTreeSet<Scope>,
-    wake: Option<Timestamp>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) observe: BTreeSet<Scope>,
+    pub(crate) wake: Option<Timestamp>,
     downloads: usize,
+}
+
+/// Where a step goes, and for which release.
+pub(crate) struct Address<'a> {
+    pub(crate) host: &'a HostName,
+    pub(crate) role: RoleName,
+    pub(crate) version: &'a Version,
+    pub(crate) stage: Option<&'a Stage>,
 }
 
 /// Gathers a pass over a survey.
 pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
-    let target = &survey.desired.target;
-    let positions: Vec<Next> =
-        survey.hosts.iter().map(|host| position::next(survey, host, Goal::Release(target))).collect();
-    let active = active_role(survey, &positions);
     let capacity = Capacity::count(survey, |host| still_leaving(survey, host));
+    let positions: Vec<Next> = survey.hosts.iter().map(|host| position_of(survey, host)).collect();
+    let shares = Shares::survey(survey, &capacity);
+    let lanes = states(&Ladder { survey, positions: &positions, shares: &shares });
     let in_flight = survey.history.in_flight.values();
     let downloads = in_flight.filter(|f| f.step.action.kind() == ActionKind::Download).count();
     let mut pass = Pass {
         survey,
         positions,
-        active,
+        lanes,
         capacity,
-        failing: first_failure(survey),
-        nothing_new: None,
+        shares,
+        failing: (0..survey.lanes.len()).map(|lane| first_failure(survey, lane)).collect(),
+        nothing_new: Vec::new(),
         waiting_roles: BTreeSet::new(),
         undetermined: BTreeSet::new(),
         steps: Vec::new(),
@@ -60,14 +75,15 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
         wake: None,
         downloads,
     };
-    pass.nothing_new = pass.why_nothing_new();
+    pass.nothing_new = (0..survey.lanes.len()).map(|lane| pass.why_nothing_new(lane)).collect();
     pass.gather()
 }
 
-fn active_role(survey: &Survey<'_>, positions: &[Next]) -> usize {
-    let not_done = |next: &Next| !matches!(next, Next::Done | Next::DoneBut(_));
-    let at = positions.iter().position(not_done);
-    at.map_or(survey.roles.len(), |at| survey.hosts[at].role_at)
+fn position_of(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
+    match host.out {
+        Some(out) => outs::next(survey, host, out),
+        None => position::next(survey, host, Goal::Release(host.release)),
+    }
 }
 
 /// A claimed host whose work is not done will leave rotation, if it has not yet.
@@ -76,15 +92,14 @@ fn still_leaving(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
         return false;
     }
     let Some(state) = host.state() else { return true };
-    let release = &survey.desired.target;
-    let package = host.package_for(survey, release, state);
-    !(host.has_installed(state, &package) && host.is_running(state, release, &package))
+    let package = host.package_for(host.release, state);
+    !(host.has_installed(state, &package) && host.is_running(survey, state, host.release, &package))
 }
 
-/// The first host that failed with the target: no new host starts.
-fn first_failure(survey: &Survey<'_>) -> Option<(HostName, Failure)> {
-    let target = &survey.desired.target;
-    survey.hosts.iter().find_map(|host| {
+/// The first host of a lane that failed with its target: no new host starts.
+fn first_failure(survey: &Survey<'_>, lane: usize) -> Option<(HostName, Failure)> {
+    survey.hosts.iter().filter(|host| host.lane == lane && host.out.is_none()).find_map(|host| {
+        let target = host.release;
         let trouble = survey.history.trouble(host.name, target).filter(|trouble| trouble.attempts > 0);
         let failure = trouble.map(|trouble| trouble.failure.clone());
         let failure = failure.or_else(|| returning::has_failed(survey, host, target))?;
@@ -92,30 +107,23 @@ fn first_failure(survey: &Survey<'_>) -> Option<(HostName, Failure)> {
     })
 }
 
-impl<'a> Pass<'a> {
+impl<'s, 'a> Pass<'s, 'a> {
     fn gather(mut self) -> Plan {
         for at in self.order() {
             self.place(at);
         }
-        self.roles_wait();
+        for host in &self.survey.departed {
+            let next = position::next(self.survey, host, Goal::Settle);
+            self.take(host, next);
+        }
+        errands::gather(&mut self);
+        self.weigh();
+        self.lanes_wait();
         self.refresh();
         if self.survey.desired.fleet.mode == Mode::Report && !self.steps.is_empty() {
             self.wait_for(Subject::Environment, Wait::new(Reason::ReportOnly { steps: self.steps.len() }));
         }
-        self.waiting.sort_by_key(|waiting| urgency(&waiting.reason));
-        let desired = self.survey.desired;
-        Plan {
-            environment: desired.environment.clone(),
-            commit: desired.commit.id.clone(),
-            target: desired.target.clone(),
-            direction: self.survey.direction,
-            progress: self.progress(),
-            notes: self.notes(),
-            steps: self.steps,
-            waiting: self.waiting,
-            observe: self.observe,
-            wake: self.wake,
-        }
+        telling::plan(self)
     }
 
     /// Hosts that are out already come first: they cost nothing and give capacity back.
@@ -125,7 +133,7 @@ impl<'a> Pass<'a> {
         order.sort_by_key(|at| {
             let host = &hosts[*at];
             let first = host.claim.is_ours() || host.is_unwell() || host.serves_nowhere();
-            (host.role_at, !first, *at)
+            (host.lane, host.rung, !first, *at)
         });
         order
     }
@@ -133,36 +141,60 @@ impl<'a> Pass<'a> {
     fn place(&mut self, at: usize) {
         let survey = self.survey;
         let host = &survey.hosts[at];
-        let its_turn = host.role_at <= self.active;
-        let next = if its_turn || matches!(self.positions[at], Next::Step(Action::Download { .. }, _)) {
-            self.positions[at].clone()
-        } else if host.claim.is_ours() {
+        let position = &self.positions[at];
+        if host.out.is_some() {
+            let next = position.clone();
+            self.take(host, next);
+            return;
+        }
+        let lane = &self.lanes[host.lane];
+        let flow = lane.refusal.as_ref().map(|refusal| refusal.flow);
+        let its_turn = host.rung <= lane.active;
+        let ours = host.claim.is_ours();
+        let goes_on = flow.is_none() || (ours && flow == Some(Flow::Finish));
+        let downloads =
+            matches!(position, Next::Step(Action::Download { .. }, _)) && self.is_of_active_stage(host);
+        let next = if goes_on && (its_turn || downloads) {
+            position.clone()
+        } else if ours {
             position::next(survey, host, Goal::Settle)
         } else {
-            quiet_until_its_turn(&self.positions[at])
+            quiet_until_its_turn(position)
         };
-        if host.claim.is_ours() {
+        if ours {
             self.watch(&Watch { scopes: node_scopes(host), every: WATCH });
         }
         self.take(host, next);
     }
 
-    fn take(&mut self, host: &'a HostView<'a>, next: Next) {
+    /// Packages are fetched for a whole stage before its first drain.
+    fn is_of_active_stage(&self, host: &HostView<'_>) -> bool {
+        let rungs = &self.survey.lanes[host.lane].rungs;
+        let active = rungs.get(self.lanes[host.lane].active).map(|rung| &rung.stage.name);
+        active.is_some() && rungs.get(host.rung).map(|rung| &rung.stage.name) == active
+    }
+
+    fn take(&mut self, host: &'s HostView<'a>, next: Next) {
         if will_be_known(&next) {
             self.undetermined.insert(host.role.name.clone());
         }
         match next {
             Next::Done => {}
-            Next::DoneBut(reason) => self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason)),
+            Next::DoneBut(reason) => {
+                let wake = reason.until();
+                let wait = Wait { wake, ..Wait::new(reason) };
+                self.wait_for(Subject::Host(host.name.clone()), wait);
+            }
             Next::Wait(wait) => self.wait_for(Subject::Host(host.name.clone()), wait),
             Next::Step(action @ Action::Download { .. }, why) => self.download(host, action, why),
             Next::Step(action, why) => self.start(host, action, why),
             Next::Admit(action) => self.admit(host, action),
+            Next::Leave(action @ Action::Retire { .. }) => self.retire(host, action),
             Next::Leave(action) => self.leave(host, action),
         }
     }
 
-    fn download(&mut self, host: &HostView<'_>, action: Action, why: &str) {
+    fn download(&mut self, host: &HostView<'a>, action: Action, why: &str) {
         let limit = self.survey.desired.fleet.max_parallel;
         if self.downloads >= limit {
             self.wait_for_role(host, Reason::Parallel { limit });
@@ -172,8 +204,8 @@ impl<'a> Pass<'a> {
         self.start(host, action, why);
     }
 
-    fn admit(&mut self, host: &'a HostView<'a>, action: Action) {
-        if let Some(reason) = &self.nothing_new {
+    fn admit(&mut self, host: &'s HostView<'a>, action: Action) {
+        if let Some(Some(reason)) = self.nothing_new.get(host.lane) {
             let reason = reason.clone();
             self.wait_for_role(host, reason);
             return;
@@ -194,68 +226,123 @@ impl<'a> Pass<'a> {
     }
 
     /// A claimed host that may not leave after all is given back, so that it holds nobody up.
-    fn leave(&mut self, host: &'a HostView<'a>, action: Action) {
+    fn leave(&mut self, host: &'s HostView<'a>, action: Action) {
+        if let Err(reason) = self.shares.allows_leaving(host) {
+            let wait = Wait::new(reason).watching(node_scopes(host), WATCH);
+            self.wait_for(Subject::Host(host.name.clone()), wait);
+            return;
+        }
         let refused = self.failing_reason(host).or_else(|| self.capacity.may_leave(self.survey, host).err());
         match refused {
             None => self.start(host, action, "out of rotation before the install"),
             Some(reason) => {
                 let untouched = host.our_rows().all(|row| row.admin() == Some(model::Admin::Ready));
                 if untouched {
-                    self.start(host, Action::Release, "may not leave rotation now");
+                    let given_back = crate::agent::released(self.survey, host, "may not leave rotation now");
+                    self.take(host, given_back);
                 }
                 self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason));
             }
         }
     }
 
-    fn why_nothing_new(&self) -> Option<Reason> {
-        let failing = self.failing.as_ref().map(|(host, failure)| self.stage_failing(host, failure));
-        let missing = self.missing_downloads();
-        let overdue = self.positions.iter().find_map(|next| match next {
+    /// A host that is declared out still serves: taking it out is our action, so the floor is kept.
+    fn retire(&mut self, host: &'s HostView<'a>, action: Action) {
+        let may = self.shares.allows_leaving(host).and_then(|()| self.capacity.may_leave(self.survey, host));
+        match may {
+            Ok(()) => self.start(host, action, "declared out: no new traffic"),
+            Err(reason) => {
+                let wait = Wait::new(reason).watching(node_scopes(host), UNWELL_REFRESH);
+                self.wait_for(Subject::Host(host.name.clone()), wait);
+            }
+        }
+    }
+
+    fn weigh(&mut self) {
+        let Some(version) =
+            self.survey.desired.canary.as_ref().map(|c| &c.version).or(Some(&self.survey.desired.target))
+        else {
+            return;
+        };
+        for (node, weights) in std::mem::take(&mut self.shares.steps) {
+            let busy = self.survey.history.in_flight_on(&node).is_some();
+            let trouble =
+                self.survey.history.trouble(&node, version).filter(|trouble| self.survey.now < trouble.until);
+            self.wake_at(trouble.map(|trouble| trouble.until));
+            if busy || trouble.is_some() {
+                continue;
+            }
+            if !self.survey.node_is_fresh(&node) {
+                self.observe.insert(Scope::Node(node));
+                continue;
+            }
+            let role = RoleName::new("(weights)");
+            let address = Address { host: &node, role, version, stage: None };
+            self.start_at(&address, Action::Weigh { weights }, "the canary's share");
+        }
+    }
+
+    fn why_nothing_new(&self, lane: usize) -> Option<Reason> {
+        let failing =
+            self.failing[lane].as_ref().map(|(host, failure)| self.stage_failing(lane, host, failure));
+        let missing = self.missing_downloads(lane);
+        let of_lane = self.survey.hosts.iter().zip(&self.positions).filter(|(host, _)| host.lane == lane);
+        let overdue = of_lane.map(|(_, next)| next).find_map(|next| match next {
             Next::Wait(Wait { reason: reason @ Reason::StepOverdue { .. }, .. }) => Some(reason.clone()),
             _ => None,
         });
         failing.or(overdue).or((missing > 0).then_some(Reason::Downloading { missing }))
     }
 
-    fn stage_failing(&self, host: &HostName, failure: &Failure) -> Reason {
-        let version = self.survey.desired.target.clone();
+    fn stage_failing(&self, lane: usize, host: &HostName, failure: &Failure) -> Reason {
+        let version = self.survey.lanes[lane].target.clone();
         Reason::StageFailing { host: host.clone(), version, failure: failure.clone() }
     }
 
     /// The failing host itself goes on with its own attempts.
     fn failing_reason(&self, host: &HostView<'_>) -> Option<Reason> {
-        let (failing, failure) = self.failing.as_ref()?;
-        (failing != host.name).then(|| self.stage_failing(failing, failure))
+        let (failing, failure) = self.failing.get(host.lane)?.as_ref()?;
+        (failing != host.name).then(|| self.stage_failing(host.lane, failing, failure))
     }
 
-    fn missing_downloads(&self) -> usize {
-        let downloading = |(host, next): (&HostView<'_>, &Next)| {
+    fn missing_downloads(&self, lane: usize) -> usize {
+        let downloading = |(host, next): &(&HostView<'_>, &Next)| {
             let under_way = host.in_flight.is_some_and(|f| f.step.action.kind() == ActionKind::Download);
-            under_way || matches!(next, Next::Step(Action::Download { .. }, _))
+            let wanted =
+                matches!(next, Next::Step(Action::Download { .. }, _)) && self.is_of_active_stage(host);
+            host.lane == lane && (under_way || wanted)
         };
-        self.survey.hosts.iter().zip(&self.positions).filter(|pair| downloading(*pair)).count()
+        self.survey.hosts.iter().zip(&self.positions).filter(downloading).count()
     }
 
-    fn start(&mut self, host: &HostView<'_>, action: Action, why: &str) {
+    fn start(&mut self, host: &HostView<'a>, action: Action, why: &str) {
+        let lane = self.survey.lane_of(host);
+        let stage = lane.and_then(|lane| lane.rungs.get(host.rung)).map(|rung| rung.stage);
+        let address = Address { host: host.name, role: host.role.name.clone(), version: host.release, stage };
+        self.start_at(&address, action, why);
+    }
+
+    pub(crate) fn start_at(&mut self, address: &Address<'_>, action: Action, why: &str) {
         let (desired, history) = (self.survey.desired, self.survey.history);
         let number = history.steps + 1 + self.steps.len() as u64;
-        let id = format!("g{}-{number}-{}-{}", history.generation, host.name, action.kind());
+        let id = format!("g{}-{number}-{}-{}", history.generation, plain(address.host), action.kind());
+        let deadline = deadline(desired, &action);
         self.steps.push(Step {
             id: StepId::new(id),
             environment: desired.environment.clone(),
-            host: host.name.clone(),
-            role: host.role.name.clone(),
+            host: address.host.clone(),
+            role: address.role.clone(),
             commit: desired.commit.id.clone(),
-            version: desired.target.clone(),
+            version: address.version.clone(),
             generation: history.generation,
             action,
             why: why.to_owned(),
-            deadline: desired.fleet.deadlines.step,
+            deadline,
+            stage: address.stage.map(|stage| stage.name.clone()),
         });
     }
 
-    fn wait_for(&mut self, subject: Subject, wait: Wait) {
+    pub(crate) fn wait_for(&mut self, subject: Subject, wait: Wait) {
         let Wait { reason, since, wake, watch } = wait;
         self.wake_at(wake);
         self.watch(&watch);
@@ -269,93 +356,63 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn roles_wait(&mut self) {
-        let Some(active) = self.survey.roles.get(self.active) else { return };
-        let later: Vec<_> = self.survey.roles.iter().enumerate().skip(self.active + 1).collect();
-        for (at, role) in later {
+    /// What a lane itself waits for, and whoever comes after its active rung.
+    fn lanes_wait(&mut self) {
+        for at in 0..self.lanes.len() {
+            let state = &mut self.lanes[at];
+            let mut waits = std::mem::take(&mut state.waiting);
+            if let Some(refusal) = state.refusal.clone() {
+                waits.retain(|(_, wait)| wait.reason != refusal.wait.reason);
+                waits.insert(0, (refusal.subject, refusal.wait));
+            }
+            for (subject, wait) in waits {
+                self.wait_for(subject, wait);
+            }
+            self.later_rungs_wait(at);
+        }
+    }
+
+    fn later_rungs_wait(&mut self, lane: usize) {
+        let (rungs, active) = (&self.survey.lanes[lane].rungs, self.lanes[lane].active);
+        let Some(now) = rungs.get(active) else { return };
+        for (at, rung) in rungs.iter().enumerate().skip(active + 1) {
+            let of_rung = |host: &HostView<'_>| host.lane == lane && host.rung == at;
             let mut positions = self.survey.hosts.iter().zip(&self.positions);
-            let undone = positions
-                .any(|(host, next)| host.role_at == at && !matches!(next, Next::Done | Next::DoneBut(_)));
-            if undone {
-                let reason = Reason::EarlierRole { role: active.name.clone() };
-                self.wait_for(Subject::Role(role.name.clone()), Wait::new(reason));
+            let undone =
+                positions.any(|(host, next)| of_rung(host) && !matches!(next, Next::Done | Next::DoneBut(_)));
+            if !undone {
+                continue;
+            }
+            let same_stage = rung.stage.name == now.stage.name;
+            match (rung.roles().first().filter(|_| same_stage), now.roles().first()) {
+                (Some(role), Some(earlier)) => {
+                    let reason = Reason::EarlierRole { role: earlier.name.clone() };
+                    self.wait_for(Subject::Role(role.name.clone()), Wait::new(reason));
+                }
+                _ => {
+                    let reason = Reason::EarlierStage { stage: now.stage.name.clone() };
+                    self.wait_for(Subject::Stage(rung.stage.name.clone()), Wait::new(reason));
+                }
             }
         }
     }
+}
 
-    /// Everything else is read at its own interval.
-    fn refresh(&mut self) {
-        let survey = self.survey;
-        let idle = survey.hosts.iter().filter(|host| host.in_flight.is_none());
-        for host in idle {
-            let every = if host.is_unwell() { UNWELL_REFRESH } else { HOST_REFRESH };
-            self.watch_one(Scope::Host(host.name.clone()), host.fact.map(|fact| fact.at), every);
-        }
-        for node in survey.desired.fleet.nodes() {
-            let fact = survey.observed.nodes.get(node);
-            let unknown = fact.is_some_and(|fact| fact.value.is_err());
-            let every = if unknown { UNWELL_REFRESH } else { NODE_REFRESH };
-            self.watch_one(Scope::Node(node.clone()), fact.map(|fact| fact.at), every);
-        }
+/// A job that must not run twice has its own time; everything else the fleet's.
+fn deadline(desired: &model::Desired, action: &Action) -> jiff::SignedDuration {
+    match action {
+        Action::Migrate { run, .. } => run.timeout,
+        Action::Check { check, .. } => check.timeout,
+        _ => desired.fleet.deadlines.step,
     }
+}
 
-    fn watch(&mut self, watch: &Watch) {
-        for scope in &watch.scopes {
-            let (at, fresh) = self.survey.age(scope);
-            if !fresh {
-                self.observe.insert(scope.clone());
-            } else if watch.every > SignedDuration::ZERO {
-                self.watch_one(scope.clone(), at, watch.every);
-            }
-        }
-    }
-
-    fn watch_one(&mut self, scope: Scope, at: Option<Timestamp>, every: SignedDuration) {
-        match at.map(|at| at + every) {
-            Some(due) if due > self.survey.now => self.wake_at(Some(due)),
-            _ => {
-                self.observe.insert(scope);
-            }
-        }
-    }
-
-    fn wake_at(&mut self, wake: Option<Timestamp>) {
-        let future = wake.filter(|wake| *wake > self.survey.now);
-        self.wake = [self.wake, future].into_iter().flatten().min();
-    }
-
-    fn progress(&self) -> Vec<RoleProgress> {
-        let of = |(at, role): (usize, &&'a model::Role)| {
-            let hosts = self.survey.hosts.iter().zip(&self.positions).filter(|(host, _)| host.role_at == at);
-            let done = hosts.filter(|(_, next)| matches!(next, Next::Done | Next::DoneBut(_))).count();
-            RoleProgress {
-                role: role.name.clone(),
-                hosts: role.hosts.len(),
-                done,
-                out: self.capacity.out(&role.name),
-                limit: role.max_unavailable,
-            }
-        };
-        self.survey.roles.iter().enumerate().map(of).collect()
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let found =
-            |host: &&HostView<'_>| matches!(host.claim, ClaimView::Ours { found, .. } if !found.is_empty());
-        let note =
-            |host: &HostView<'_>| format!("{}: rows taken out by somebody else stay as found", host.name);
-        let late = self.rollout_is_late().then(|| {
-            let deadline = self.survey.desired.fleet.deadlines.rollout;
-            format!("this rollout has taken more than its deadline of {deadline:#}")
-        });
-        self.survey.hosts.iter().filter(found).map(note).chain(late).collect()
-    }
-
-    fn rollout_is_late(&self) -> bool {
-        let accepted = self.survey.history.accepted.as_ref();
-        let over = |at: Timestamp| self.survey.now > at + self.survey.desired.fleet.deadlines.rollout;
-        self.active < self.survey.roles.len() && accepted.is_some_and(|accepted| over(accepted.at))
-    }
+/// A step's name is a unit's name too: what a check over the network asks may have other letters.
+fn plain(host: &HostName) -> String {
+    host.as_str()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .collect()
 }
 
 /// Hosts start in one order, whichever of them answers first: so a reading or a download that is about to end is waited
@@ -375,28 +432,5 @@ fn quiet_until_its_turn(next: &Next) -> Next {
         Next::Wait(wait) => Next::Wait(wait.clone()),
         Next::DoneBut(reason) => Next::DoneBut(reason.clone()),
         Next::Done | Next::Step(..) | Next::Admit(_) | Next::Leave(_) => Next::Done,
-    }
-}
-
-/// The primary reason first: what only a person ends, then what the world ends, then what ends by itself, then what
-/// holds nothing up.
-fn urgency(reason: &Reason) -> u8 {
-    match reason {
-        Reason::HistoryRewritten { .. }
-        | Reason::DirectionUnknown { .. }
-        | Reason::OutageNotAllowed { .. } => 0,
-        Reason::Halted { .. } | Reason::JobInDoubt { .. } | Reason::ClaimedByOther { .. } => 1,
-        Reason::ReportOnly { .. } => 2,
-        Reason::StageFailing { .. } | Reason::StepOverdue { .. } => 4,
-        Reason::RowMissing { .. } | Reason::RowElsewhere { .. } | Reason::NodeUnknown { .. } => 4,
-        Reason::Backoff { .. } | Reason::HostUnknown { .. } | Reason::DrainTimedOut { .. } => 5,
-        Reason::BelowFloor(_) | Reason::Budget { ours: 0, .. } => 6,
-        Reason::Draining { .. } | Reason::HealthPending { .. } | Reason::LoadBalancerCheck { .. } => 7,
-        Reason::InFlight { .. } | Reason::JobRunning { .. } => 8,
-        Reason::Downloading { .. } | Reason::Budget { .. } | Reason::Parallel { .. } => 9,
-        Reason::FreshFacts => 10,
-        Reason::EarlierRole { .. } => 11,
-        Reason::Unhealthy { .. } | Reason::ForeignDrain { .. } => 12,
-        Reason::SourceUnavailable { .. } | Reason::RevisionInvalid { .. } => 13,
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Nothing here is remembered from pass to pass: a crash at any instant needs no recovery code.
 
-use model::{Action, ActionKind, FailureKind, HostState, MAX_ATTEMPTS, Reason, Version};
+use model::{Action, ActionKind, FailureKind, HostState, MAX_ATTEMPTS, PatchFile, Reason, Version};
 
+use crate::agent;
 use crate::draining;
 use crate::next::{Next, Wait, health_answer, host_scope, unwell};
 use crate::returning;
-use crate::survey::{ClaimView, HostView, Survey};
+use crate::survey::{ClaimView, HostView, Survey, stamp};
 use crate::tuning::WATCH;
 
 /// What a host should be brought to.
@@ -28,6 +29,10 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, goal: Goal<'_>) -> 
         Ok(state) => state,
         Err(wait) => return Next::Wait(wait),
     };
+    if let Some((environment, other)) = survey.observed.twins.get(host.name).filter(|_| !host.claim.is_ours()) {
+        let reason = Reason::SameMachine { host: other.clone(), environment: environment.clone() };
+        return Next::Wait(Wait::new(reason));
+    }
     if let Some(step) = &state.job {
         let wait = Wait::new(Reason::JobRunning { step: step.clone() });
         return Next::Wait(wait.watching(host_scope(host), WATCH));
@@ -42,7 +47,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, goal: Goal<'_>) -> 
     }
 }
 
-fn under_way(survey: &Survey<'_>, in_flight: &model::InFlight) -> Wait {
+pub(crate) fn under_way(survey: &Survey<'_>, in_flight: &model::InFlight) -> Wait {
     let (step, action) = (in_flight.step.id.clone(), in_flight.step.action.kind());
     let overdue_at = in_flight.since + in_flight.step.deadline;
     if survey.now >= overdue_at {
@@ -53,7 +58,7 @@ fn under_way(survey: &Survey<'_>, in_flight: &model::InFlight) -> Wait {
 }
 
 /// The host's state, when it may be acted on.
-fn seen<'a>(survey: &Survey<'_>, host: &HostView<'a>) -> Result<&'a HostState, Wait> {
+pub(crate) fn seen<'a>(survey: &Survey<'_>, host: &HostView<'a>) -> Result<&'a HostState, Wait> {
     let fresh = survey.host_is_fresh(host.name);
     match host.fact.map(|fact| &fact.value) {
         Some(Ok(state)) if fresh => Ok(state),
@@ -72,6 +77,10 @@ fn settle(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
     let installed = host.role.packages.first().and_then(|name| state.packages.get(name));
     let release = installed.and_then(|package| release_of(survey, host, state, &package.version));
     match release {
+        // Patches are begun nowhere on the way to a safe point.
+        Some(release) if !host.is_patched(survey, state, &release) => {
+            returning::next(survey, host, state, &release)
+        }
         Some(release) => toward(survey, host, state, &release),
         None => Next::Wait(Wait::new(Reason::FreshFacts)),
     }
@@ -89,14 +98,15 @@ fn release_of(
 }
 
 fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
-    let package = host.package_for(survey, release, state);
+    let package = host.package_for(release, state);
     let installed = host.has_installed(state, &package);
-    let running = installed && host.is_running(state, release, &package);
+    let patched = installed && host.is_patched(survey, state, release);
+    let running = patched && host.is_running(survey, state, release, &package);
     if running {
         let refused = in_the_way(survey, host, release).filter(|_| blocks_return(survey, host, release));
         return refused.map_or_else(|| returning::next(survey, host, state, release), Next::Wait);
     }
-    let stopped = installed && !host.claim.is_ours() && some_service_is_stopped(host, state);
+    let stopped = patched && !host.claim.is_ours() && some_service_is_stopped(host, state);
     if stopped {
         let answer = health_answer(state);
         return Next::DoneBut(Reason::Unhealthy { answer });
@@ -109,14 +119,24 @@ fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: 
         return Next::Step(Action::Download { packages }, "fetch before the drain");
     }
     match host.claim {
-        ClaimView::Ours { current: true, .. } => {
-            draining::next(survey, host).unwrap_or_else(|| work(survey, host, state, release, package))
-        }
+        ClaimView::Ours { current: true, .. } => agent::quiet(survey, host, state)
+            .or_else(|| out_of_rotation(survey, host, installed))
+            .unwrap_or_else(|| work(survey, host, state, release, package)),
         ClaimView::Ours { current: false, found } => {
             Next::Step(Action::Claim { found: found.clone() }, "renew our mark")
         }
-        ClaimView::None | ClaimView::Other(_) => admit(survey, host),
+        ClaimView::None | ClaimView::Other(_) => {
+            agent::busy(survey, host, state).map_or_else(|| admit(survey, host), Next::Wait)
+        }
     }
+}
+
+/// An emergency patches and restarts in rotation; everything else is drained first.
+fn out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>, installed: bool) -> Option<Next> {
+    if installed && survey.in_emergency(host) && !host.patches(survey, host.release).is_empty() {
+        return None;
+    }
+    draining::next(survey, host)
 }
 
 /// A claim records the rows that others have taken out: so every node must have been seen. Whether a moment ago is
@@ -150,6 +170,10 @@ fn work(
             if busy { "install beside sessions that did not end in time" } else { "install while drained" };
         return Next::Step(Action::Install { packages, prepare, configure }, why);
     }
+    if !host.is_patched(survey, state, release) {
+        let want = host.patches(survey, release).into_iter().map(patch_file).collect();
+        return Next::Step(Action::Patch { want }, "bring it to the patches of its release");
+    }
     let attempts = survey.history.activated.get(host.name).filter(|a| a.version == *release);
     if let Some(activated) = attempts.filter(|activated| activated.times >= MAX_ATTEMPTS) {
         let failure = unwell(host, "the services never ran it");
@@ -157,11 +181,21 @@ fn work(
         return Next::Wait(Wait::new(reason).since(activated.at));
     }
     let services = host.role.services.clone();
-    Next::Step(Action::Activate { services, stamp: package }, "run what is installed")
+    let stamp = stamp(&package, &host.patches(survey, release));
+    Next::Step(Action::Activate { services, stamp }, "run what is installed")
+}
+
+fn patch_file(patch: &model::Patch) -> PatchFile {
+    PatchFile {
+        sha256: patch.sha256.clone(),
+        file: patch.file.clone(),
+        root: patch.root.clone(),
+        contents: patch.contents.clone(),
+    }
 }
 
 /// A failure of this release that still stands in the way.
-fn in_the_way(survey: &Survey<'_>, host: &HostView<'_>, release: &Version) -> Option<Wait> {
+pub(crate) fn in_the_way(survey: &Survey<'_>, host: &HostView<'_>, release: &Version) -> Option<Wait> {
     let trouble = survey.history.trouble(host.name, release)?;
     if trouble.attempts >= MAX_ATTEMPTS {
         let reason = Reason::Halted { version: release.clone(), failure: trouble.failure.clone() };
@@ -198,7 +232,7 @@ fn give_back_while_waiting(survey: &Survey<'_>, host: &HostView<'_>, wait: Wait)
     let serves = !host.rows.is_empty() && host.our_rows().all(crate::survey::RowView::in_rotation);
     let untouched = matches!(wait.reason, Reason::DrainTimedOut { .. } | Reason::Backoff { .. });
     if host.claim.is_ours() && serves && untouched && survey.host_is_fresh(host.name) {
-        return Next::Step(Action::Release, "give back while it waits");
+        return agent::released(survey, host, "give back while it waits");
     }
     Next::Wait(wait)
 }

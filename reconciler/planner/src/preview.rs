@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    BackendId, Desired, Event, HostName, Mode, Observed, Outcome, Plan, Scope, Step, Waiting,
-    history::History,
+    BackendId, Desired, Event, Fact, GateState, HostName, Mode, Observed, Outcome, Plan, Scope, Step,
+    Verdict, Waiting, history::History,
 };
 use serde::Serialize;
 
@@ -13,6 +13,9 @@ use crate::simulate::{expected, simulate};
 
 /// After so many passes without a step, nothing more will come by itself.
 const QUIET_PASSES: usize = 20;
+
+/// A rollout that would take longer, freezes included, is not foreseen to its end.
+const HORIZON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// A rollout to its end, as far as it can be foreseen.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +30,16 @@ pub struct Preview {
     pub waiting: Vec<Waiting>,
     /// How many of the steps were given a guessed duration, for want of history.
     pub guessed_durations: bool,
+}
+
+/// Gates are taken to be green from long ago: what they say now is part of the plan, not of the preview.
+fn with_green_gates(desired: &Desired, observed: &Observed, now: Timestamp) -> Observed {
+    let mut observed = observed.clone();
+    for (name, gate) in &desired.fleet.policy.gates {
+        let state = GateState { verdict: Verdict::Green, value: String::new(), since: now - gate.quiet_for };
+        observed.gates.insert(name.clone(), Fact { at: now, value: Ok(state) });
+    }
+    observed
 }
 
 /// A step with its expected times.
@@ -48,8 +61,10 @@ pub fn preview(desired: &Desired, observed: &Observed, history: &History, now: T
     let mut quiet = 0;
     let waiting = loop {
         let plan = rehearsal.pass();
-        quiet = if plan.steps.is_empty() && rehearsal.running.is_empty() { quiet + 1 } else { 0 };
-        if quiet > QUIET_PASSES || !rehearsal.advance(&plan) {
+        let moves = !plan.steps.is_empty() || !rehearsal.running.is_empty() || !plan.records.is_empty();
+        quiet = if moves { 0 } else { quiet + 1 };
+        let too_far = rehearsal.now.duration_since(now) > HORIZON;
+        if quiet > QUIET_PASSES || too_far || !rehearsal.advance(&plan) {
             break plan.waiting;
         }
     };
@@ -78,8 +93,8 @@ impl Rehearsal {
             }
         }
         Self {
+            observed: with_green_gates(&desired, observed, now),
             desired,
-            observed: observed.clone(),
             history: history.clone(),
             now,
             running: BTreeMap::new(),
@@ -89,9 +104,13 @@ impl Rehearsal {
         }
     }
 
-    /// Plans, begins what may begin, and looks at what is to be looked at.
+    /// Plans, remembers what is found out, begins what may begin, and looks at what is to be looked at.
     fn pass(&mut self) -> Plan {
         let plan = crate::plan(&self.desired, &self.observed, &self.history, self.now);
+        for event in &plan.records {
+            let applied = self.history.apply(self.now, event);
+            debug_assert!(applied.is_ok(), "{applied:?}");
+        }
         for step in &plan.steps {
             self.begin(step);
         }
@@ -121,15 +140,25 @@ impl Rehearsal {
                     fact.at = self.now;
                 }
             }
+            Scope::Gate(_, gate) => {
+                if let Some(fact) = self.observed.gates.get_mut(gate) {
+                    fact.at = self.now;
+                }
+            }
+            Scope::Versions(_) => {
+                if let Some(fact) = &mut self.observed.versions {
+                    fact.at = self.now;
+                }
+            }
         }
     }
 
     /// To the next thing that happens. False: nothing will.
     fn advance(&mut self, plan: &Plan) -> bool {
-        let looked = plan.observe.iter().any(|scope| self.is_known(scope));
+        let looked = plan.observe.iter().any(|scope| self.is_known(scope)) || !plan.records.is_empty();
         let ends = self.running.keys().next().map(|(end, _)| *end);
         let soon = looked.then(|| self.now + SignedDuration::from_millis(10));
-        let Some(next) = [ends, plan.wake, soon].into_iter().flatten().min() else { return false };
+        let Some(next) = [ends, self.next_turn(plan), soon].into_iter().flatten().min() else { return false };
         self.now = next.max(self.now);
         while let Some(entry) = self.running.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let ((end, _), step) = entry.remove_entry();
@@ -138,10 +167,21 @@ impl Rehearsal {
         true
     }
 
+    /// When the plan changes by itself. With nothing under way, readings bring no news: the next known end does.
+    fn next_turn(&self, plan: &Plan) -> Option<Timestamp> {
+        if !self.running.is_empty() || !plan.steps.is_empty() {
+            return plan.wake;
+        }
+        let ends = plan.waiting.iter().filter_map(|waiting| waiting.reason.until());
+        ends.filter(|until| *until > self.now).min().or(plan.wake)
+    }
+
     fn is_known(&self, scope: &Scope) -> bool {
         match scope {
             Scope::Host(host) => self.observed.hosts.contains_key(host),
             Scope::Node(node) => self.observed.nodes.contains_key(node),
+            Scope::Gate(_, gate) => self.observed.gates.contains_key(gate),
+            Scope::Versions(_) => self.observed.versions.is_some(),
         }
     }
 

@@ -1,15 +1,16 @@
 //! Back into rotation: a host that runs its release is made ready when it is well, and then let go.
 
 use model::{
-    Action, Admin, Check, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, Version,
+    Action, Admin, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, RowCheck, Version,
     history::Activated,
 };
 
+use crate::agent;
 use crate::draining::{ids, rows_are_known};
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
-use crate::survey::{ClaimView, HostView, Survey};
+use crate::survey::{ClaimView, HostView, Survey, stamp};
 use crate::tuning::{WATCH, WATCH_CLOSELY};
 
 /// A host without a probe of its own has ten seconds to show a steady pid, and as long again to get there.
@@ -18,6 +19,10 @@ const WITHIN_WITHOUT_PROBE: jiff::SignedDuration = jiff::SignedDuration::from_se
 /// What a host that runs its release needs next.
 pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
     match host.claim {
+        ClaimView::None if agent::is_paused_by_us(state) => Next::Step(
+            Action::Claim { found: host.foreign_rows() },
+            "the configuration agent is still paused",
+        ),
         ClaimView::None | ClaimView::Other(_) => at_rest(host, state),
         ClaimView::Ours { .. } if state.health != HealthState::Healthy => {
             not_well(survey, host, state, release)
@@ -43,7 +48,11 @@ fn not_well(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release
     let activated = survey.history.activated.get(host.name).filter(|a| a.version == *release);
     let Some(activated) = activated else {
         let wait = Wait::new(Reason::Unhealthy { answer });
-        return Next::Wait(wait.watching(host_scope(host), WATCH));
+        // A package may restart its services itself: after an install as after an activation.
+        let just_acted =
+            survey.history.last_action.get(host.name).is_some_and(|at| survey.now < *at + within(host));
+        let every = if just_acted { WATCH_CLOSELY } else { WATCH };
+        return Next::Wait(wait.watching(host_scope(host), every));
     };
     let overdue_at = activated.at + within(host);
     if survey.now < overdue_at {
@@ -79,7 +88,7 @@ fn overdue(
     if let ClaimView::Ours { current: false, found } = host.claim {
         return Next::Step(Action::Claim { found: found.clone() }, "renew our mark");
     }
-    let stamp = host.package_for(survey, release, state);
+    let stamp = stamp(&host.package_for(release, state), &host.patches(survey, release));
     let services = host.role.services.clone();
     Next::Step(Action::Activate { services, stamp }, "not healthy in time: once more")
 }
@@ -100,7 +109,7 @@ pub(crate) fn has_failed(
 /// The rows, node by node: out of maintenance, checked, ready, seen UP; then the mark goes.
 fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if host.rows.is_empty() {
-        return Next::Step(Action::Release, "done here");
+        return agent::released(survey, host, "done here");
     }
     if !nodes_are_fresh(survey, host) {
         let wait = Wait::new(Reason::FreshFacts);
@@ -113,7 +122,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
             "out of maintenance, so that it is checked again",
         );
     }
-    let checked = |check: Check| matches!(check, Check::Passed | Check::None);
+    let checked = |check: RowCheck| matches!(check, RowCheck::Passed | RowCheck::None);
     let drained = ids(host, |row| row.admin() == Some(Admin::Drain));
     let passed =
         ids(host, |row| row.admin() == Some(Admin::Drain) && row.row.is_some_and(|row| checked(row.check)));
@@ -132,7 +141,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
             let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });
             Next::Wait(wait.watching(node_scopes(host), WATCH_CLOSELY))
         }
-        None => Next::Step(Action::Release, "back in rotation"),
+        None => agent::released(survey, host, "back in rotation"),
     }
 }
 

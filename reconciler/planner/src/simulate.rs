@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    Action, ActionKind, Admin, Check, Claim, HealthState, HostState, Observed, PackageState, Row, RowId,
+    Action, ActionKind, Admin, Claim, HealthState, HostState, Observed, PackageState, Row, RowCheck, RowId,
     Step, history::History,
 };
 
@@ -21,11 +21,23 @@ pub(crate) fn simulate(observed: &mut Observed, step: &Step, service: &str, at: 
         Action::Drain { rows } => each_row(observed, rows, |row| set(row, Admin::Drain, "DRAIN")),
         Action::Maint { rows } => each_row(observed, rows, |row| set(row, Admin::Maint, "MAINT")),
         Action::Ready { rows, .. } => each_row(observed, rows, |row| set(row, Admin::Ready, "UP")),
+        Action::Retire { rows } => each_row(observed, rows, |row| set(row, Admin::Drain, "DRAIN")),
         Action::Cut { rows } => each_row(observed, rows, |row| row.sessions = 0),
+        Action::Weigh { weights } => {
+            for (row, weight) in weights {
+                each_row(observed, &BTreeSet::from([row.clone()]), |row| row.weight = *weight);
+            }
+        }
         Action::Download { .. }
         | Action::Claim { .. }
         | Action::Install { .. }
         | Action::Activate { .. }
+        | Action::Migrate { .. }
+        | Action::Check { .. }
+        | Action::PauseAgent { .. }
+        | Action::ResumeAgent { .. }
+        | Action::Pin { .. }
+        | Action::Patch { .. }
         | Action::Release => {}
     }
 }
@@ -58,8 +70,18 @@ fn on_host(state: &mut HostState, step: &Step, service: &str, at: Timestamp) {
                 };
                 state.packages.insert(name.clone(), installed);
             }
+            state.patches.clear();
             for service in state.services.values_mut() {
                 service.started_after_unpack = Some(false);
+            }
+        }
+        Action::Patch { want } => {
+            state.patches = want.iter().map(|patch| patch.sha256.clone()).collect();
+        }
+        Action::PauseAgent { .. } | Action::ResumeAgent { .. } => {
+            let paused = matches!(step.action, Action::PauseAgent { .. });
+            if let Some(agent) = &mut state.agent {
+                (agent.active, agent.paused_by_us) = (!paused, paused);
             }
         }
         Action::Activate { services, stamp } => {
@@ -71,7 +93,15 @@ fn on_host(state: &mut HostState, step: &Step, service: &str, at: Timestamp) {
             }
             state.health = HealthState::Healthy;
         }
-        Action::Drain { .. } | Action::Maint { .. } | Action::Cut { .. } | Action::Ready { .. } => {}
+        Action::Drain { .. }
+        | Action::Maint { .. }
+        | Action::Cut { .. }
+        | Action::Ready { .. }
+        | Action::Retire { .. }
+        | Action::Weigh { .. }
+        | Action::Migrate { .. }
+        | Action::Check { .. }
+        | Action::Pin { .. } => {}
     }
 }
 
@@ -79,7 +109,7 @@ fn on_host(state: &mut HostState, step: &Step, service: &str, at: Timestamp) {
 fn set(row: &mut Row, admin: Admin, status: &str) {
     row.admin = admin;
     status.clone_into(&mut row.status);
-    row.check = Check::Passed;
+    row.check = RowCheck::Passed;
     row.sessions = 0;
 }
 
@@ -100,7 +130,10 @@ pub(crate) fn expected(history: &History, kind: ActionKind) -> SignedDuration {
         ActionKind::Claim | ActionKind::Drain | ActionKind::Maint | ActionKind::Cut => 200,
         ActionKind::Install => 30_000,
         ActionKind::Activate => 5_000,
-        ActionKind::Ready | ActionKind::Release => 200,
+        ActionKind::Ready | ActionKind::Release | ActionKind::Retire | ActionKind::Weigh => 200,
+        ActionKind::Migrate | ActionKind::Check => 120_000,
+        ActionKind::PauseAgent | ActionKind::ResumeAgent | ActionKind::Pin => 500,
+        ActionKind::Patch => 2_000,
     };
     SignedDuration::from_millis(history.durations_ms.get(&kind).copied().unwrap_or(guess_ms))
 }

@@ -5,11 +5,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use model::{
-    Admin, BackendId, Claim, Desired, Direction, DrainPolicy, Fact, HostName, HostState, InFlight, NodeState,
-    Observed, PackageName, Role, Row, RowId, Running, Scope, ServerName, Version, history::History,
+    Admin, BackendId, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight, NodeState, Observed,
+    OnTimeout, Out, PackageName, Patch, Role, Row, RowId, Running, Scope, ServerName, Stage, Track, Version,
+    history::History,
 };
 
-use crate::tuning::{HOST_MAX_AGE, NODE_MAX_AGE};
+use crate::lanes::{Lane, lanes, place_of};
+
+use crate::tuning::{GATE_MAX_AGE, HOST_MAX_AGE, NODE_MAX_AGE};
+use crate::workers;
+
+/// What a pass borrows and is not part of its inputs: stages of a fleet without any, roles of hosts that have none.
+pub(crate) struct Ground {
+    stages: Vec<Stage>,
+    workers: Vec<Role>,
+}
+
+impl Ground {
+    pub(crate) fn of(desired: &Desired) -> Self {
+        Self { stages: desired.fleet.stages().into_owned(), workers: workers::roles(desired) }
+    }
+}
 
 /// The inputs of a pass, and what follows from them.
 pub(crate) struct Survey<'a> {
@@ -17,11 +33,14 @@ pub(crate) struct Survey<'a> {
     pub(crate) observed: &'a Observed,
     pub(crate) history: &'a History,
     pub(crate) now: Timestamp,
-    pub(crate) direction: Direction,
-    /// In the order of work.
-    pub(crate) roles: Vec<&'a Role>,
-    /// By role (the same order), then as the file has them.
+    /// The one that goes first in front.
+    pub(crate) lanes: Vec<Lane<'a>>,
+    /// By lane and rung, then as the file has them.
     pub(crate) hosts: Vec<HostView<'a>>,
+    /// Hosts that run migrations and checks.
+    pub(crate) workers: Vec<HostView<'a>>,
+    /// Hosts that left the fleet with our mark on them.
+    pub(crate) departed: Vec<HostView<'a>>,
     index: RowIndex<'a>,
 }
 
@@ -32,13 +51,19 @@ type RowIndex<'a> = HashMap<(&'a str, &'a str, &'a str), &'a Row>;
 pub(crate) struct HostView<'a> {
     pub(crate) name: &'a HostName,
     pub(crate) role: &'a Role,
-    /// The role's place in [`Survey::roles`].
-    pub(crate) role_at: usize,
+    /// What it should run.
+    pub(crate) release: &'a Version,
+    /// Its lane's place in [`Survey::lanes`].
+    pub(crate) lane: usize,
+    /// Its rung's place in that lane.
+    pub(crate) rung: usize,
     pub(crate) fact: Option<&'a Fact<HostState>>,
     pub(crate) in_flight: Option<&'a InFlight>,
     pub(crate) claim: ClaimView<'a>,
     pub(crate) rows: Vec<RowView<'a>>,
-    /// The target's package version here, when the host was seen.
+    /// A person's word that it does not count.
+    pub(crate) out: Option<&'a Out>,
+    /// The release's package version here, when the host was seen.
     target: Option<Version>,
 }
 
@@ -92,52 +117,75 @@ impl<'a> Survey<'a> {
         observed: &'a Observed,
         history: &'a History,
         now: Timestamp,
-        direction: Direction,
+        ground: &'a Ground,
     ) -> Self {
-        let mut roles: Vec<&Role> = desired.fleet.roles.iter().collect();
-        if direction == Direction::Back {
-            roles.reverse();
-        }
         let in_flight: BTreeMap<&HostName, &InFlight> =
             history.in_flight.values().map(|in_flight| (&in_flight.step.host, in_flight)).collect();
         let index = index(observed);
-        let mut survey = Self { desired, observed, history, now, direction, roles, hosts: Vec::new(), index };
-        for (role_at, role) in survey.roles.iter().enumerate() {
-            let mut packages = BTreeMap::new();
-            let mut view = |name| {
-                let target = survey.target_of(name, role, &mut packages);
-                survey.host_view(name, role, role_at, in_flight.get(name).copied(), target)
-            };
-            let views: Vec<_> = role.hosts.iter().map(&mut view).collect();
-            survey.hosts.extend(views);
-        }
+        let lanes = lanes(desired, observed, &ground.stages, now);
+        let (hosts, workers, departed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut survey = Self { desired, observed, history, now, lanes, hosts, workers, departed, index };
+        let placed =
+            desired.fleet.roles.iter().filter_map(|role| Some((place_of(&survey.lanes, &role.name)?, role)));
+        let mut placed: Vec<((usize, usize), &Role)> = placed.collect();
+        placed.sort_by_key(|(place, _)| *place);
+        let main = desired.target_of(Track::Main);
+        let view = |place, role| survey.views(role, place, desired.target_of(role.track), &in_flight);
+        let hosts = placed.into_iter().flat_map(|(place, role)| view(place, role)).collect();
+        let of = |roles: &'a [Role]| -> Vec<HostView<'a>> {
+            roles.iter().flat_map(|role| survey.views(role, (usize::MAX, 0), main, &in_flight)).collect()
+        };
+        let (workers, departed) = (of(&ground.workers), of(&desired.departed));
+        survey.hosts = hosts;
+        survey.workers = workers;
+        survey.departed = departed;
         survey
     }
 
-    /// The target's package version on a host; worked out once for each code name of Debian.
+    fn views(
+        &self,
+        role: &'a Role,
+        (lane, rung): (usize, usize),
+        release: &'a Version,
+        in_flight: &BTreeMap<&HostName, &'a InFlight>,
+    ) -> Vec<HostView<'a>> {
+        let mut packages = BTreeMap::new();
+        let mut view = |name: &'a HostName| HostView {
+            name,
+            role,
+            release,
+            lane,
+            rung,
+            fact: self.observed.hosts.get(name),
+            in_flight: in_flight.get(name).copied(),
+            claim: self.claim_view(name, self.observed.hosts.get(name)),
+            rows: self.rows_of(name, role),
+            out: self.desired.exceptions.host_out(name, self.now),
+            target: self.target_of(name, role, release, &mut packages),
+        };
+        role.hosts.iter().map(&mut view).collect()
+    }
+
+    /// A release's package version on a host; worked out once for each code name of Debian.
     fn target_of(
         &self,
         name: &HostName,
         role: &Role,
+        release: &Version,
         known: &mut BTreeMap<&'a str, Version>,
     ) -> Option<Version> {
         let codename = self.observed.host(name)?.codename.as_str();
-        let target = || role.package_version(&self.desired.target, codename);
-        Some(known.entry(codename).or_insert_with(target).clone())
+        Some(known.entry(codename).or_insert_with(|| role.package_version(release, codename)).clone())
     }
 
-    fn host_view(
-        &self,
-        name: &'a HostName,
-        role: &'a Role,
-        role_at: usize,
-        in_flight: Option<&'a InFlight>,
-        target: Option<Version>,
-    ) -> HostView<'a> {
-        let fact = self.observed.hosts.get(name);
-        let claim = self.claim_view(name, fact);
-        let rows = self.rows_of(name, role);
-        HostView { name, role, role_at, fact, in_flight, claim, rows, target }
+    /// The lane of a host of the fleet.
+    pub(crate) fn lane_of(&self, host: &HostView<'_>) -> Option<&Lane<'a>> {
+        self.lanes.get(host.lane)
+    }
+
+    /// Whether a host is worked on in fast mode.
+    pub(crate) fn in_emergency(&self, host: &HostView<'_>) -> bool {
+        self.lane_of(host).is_some_and(|lane| lane.emergency.is_some())
     }
 
     /// What stands on the host counts; the journal speaks for a host that cannot be seen or has lost its mark.
@@ -164,15 +212,17 @@ impl<'a> Survey<'a> {
         for backend in &role.backends {
             let Some(lb) = self.desired.fleet.load_balancer(&backend.load_balancer) else { continue };
             let Some(policy) = lb.backends.get(&backend.backend) else { continue };
+            let policy = self.policy_in_force(role, *policy);
             let server = lb.server(host);
-            for node in &lb.nodes {
+            let counts = |node: &&HostName| self.desired.exceptions.node_out(node, self.now).is_none();
+            for node in lb.nodes.iter().filter(counts) {
                 let state = self.observed.node(node);
                 let key = (node.as_str(), backend.backend.as_str(), server.as_str());
                 let row = self.index.get(&key).copied();
                 rows.push(RowView {
                     node,
                     backend,
-                    policy: *policy,
+                    policy,
                     sticky: state.is_some_and(|state| state.sticky.contains(&backend.backend)),
                     row,
                     sessions: sessions(state, backend, &server, row),
@@ -181,6 +231,15 @@ impl<'a> Survey<'a> {
             }
         }
         rows
+    }
+
+    /// In an emergency sessions have little time, and are cut.
+    fn policy_in_force(&self, role: &Role, policy: DrainPolicy) -> DrainPolicy {
+        if self.desired.emergency(self.desired.target_of(role.track)).is_none() {
+            return policy;
+        }
+        let drain = self.desired.fleet.policy.emergency.drain;
+        DrainPolicy { timeout: policy.timeout.min(drain), on_timeout: OnTimeout::Cut }
     }
 
     /// Whether a host's facts may be acted on: read after the last action there, and not too old.
@@ -205,6 +264,14 @@ impl<'a> Survey<'a> {
             }
             Scope::Node(node) => {
                 (self.observed.nodes.get(node).map(|fact| fact.at), self.node_is_fresh(node))
+            }
+            Scope::Gate(_, gate) => {
+                let at = self.observed.gates.get(gate).map(|fact| fact.at);
+                (at, at.is_some_and(|at| self.now.duration_since(at) <= GATE_MAX_AGE))
+            }
+            Scope::Versions(_) => {
+                let at = self.observed.versions.as_ref().map(|fact| fact.at);
+                (at, at.is_some())
             }
         }
     }
@@ -238,9 +305,9 @@ impl<'a> HostView<'a> {
     }
 
     /// The package version that a release means on this host.
-    pub(crate) fn package_for(&self, survey: &Survey<'_>, release: &Version, state: &HostState) -> Version {
+    pub(crate) fn package_for(&self, release: &Version, state: &HostState) -> Version {
         match &self.target {
-            Some(target) if *release == survey.desired.target => target.clone(),
+            Some(target) if release == self.release => target.clone(),
             _ => self.role.package_version(release, &state.codename),
         }
     }
@@ -265,8 +332,42 @@ impl<'a> HostView<'a> {
         self.role.packages.iter().all(there)
     }
 
-    /// Whether every service that has to runs the release, or rather its package version.
-    pub(crate) fn is_running(&self, state: &HostState, release: &Version, package: &Version) -> bool {
+    /// The patches that a release has here, by checksum.
+    pub(crate) fn patches(&self, survey: &Survey<'a>, release: &Version) -> Vec<&'a Patch> {
+        let patches = survey.desired.exceptions.patches.iter();
+        patches.filter(|patch| patch.version == *release && patch.roles.contains(&self.role.name)).collect()
+    }
+
+    /// Whether exactly a release's patches are applied.
+    pub(crate) fn is_patched(&self, survey: &Survey<'a>, state: &HostState, release: &Version) -> bool {
+        let wanted = self.patches(survey, release);
+        wanted.len() == state.patches.len()
+            && wanted.iter().all(|patch| state.patches.contains(&patch.sha256))
+    }
+
+    /// Whether every service that has to runs the release with its patches.
+    pub(crate) fn is_running(
+        &self,
+        survey: &Survey<'a>,
+        state: &HostState,
+        release: &Version,
+        package: &Version,
+    ) -> bool {
+        let patches = self.patches(survey, release);
+        if patches.is_empty() {
+            return self.runs(state, release, package);
+        }
+        // Only our own stamp knows of patches.
+        let stamp = stamp(package, &patches);
+        self.role.services.iter().filter(|service| service.activate != model::Activate::None).all(|service| {
+            state
+                .services
+                .get(&service.name)
+                .is_some_and(|seen| seen.active && seen.stamped.as_ref() == Some(&stamp))
+        })
+    }
+
+    fn runs(&self, state: &HostState, release: &Version, package: &Version) -> bool {
         self.role.services.iter().filter(|service| service.activate != model::Activate::None).all(|service| {
             let running = state.services.get(&service.name).map(|service| service.running(Some(package)));
             matches!(running, Some(Running::Version(version)) if version == *package || version == *release)
@@ -303,4 +404,14 @@ impl<'a> HostView<'a> {
     pub(crate) fn serves_nowhere(&self) -> bool {
         !self.rows.is_empty() && self.rows.iter().all(|row| row.row.is_some() && !row.in_rotation())
     }
+}
+
+/// What a service is stamped with: the package's version, and what is patched on top of it.
+pub(crate) fn stamp(package: &Version, patches: &[&Patch]) -> Version {
+    let marks: Vec<&str> =
+        patches.iter().map(|patch| patch.sha256.get(..12).unwrap_or(&patch.sha256)).collect();
+    if marks.is_empty() {
+        return package.clone();
+    }
+    Version::parse(&format!("{package}+patched.{}", marks.join("."))).unwrap_or_else(|_| package.clone())
 }

@@ -22,10 +22,22 @@ pub(crate) const NODE_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
 /// Sessions, reloads and orphaned jobs are watched this often while a host is out.
 pub(crate) const WATCH: SignedDuration = SignedDuration::from_millis(500);
 
-/// Health after an activation, and the load balancer's verdict after a ready, are watched this often: each interval
-/// is time that a server is out of rotation.
+/// Health after an activation or an install, and the load balancer's verdict after a ready, are watched this often:
+/// each interval is time that a server is out of rotation.
 pub(crate) const WATCH_CLOSELY: SignedDuration = SignedDuration::from_millis(200);
 
 /// A reading proves a drain only when it began this long after the drain: a request that was being assigned while
 /// the command came in is then visible as a session.
 pub(crate) const DRAIN_SETTLE: SignedDuration = SignedDuration::from_millis(200);
+
+/// A gate is asked this often while a stage depends on it: going red stops new hosts within this interval.
+pub(crate) const GATE_REFRESH: SignedDuration = SignedDuration::from_secs(5);
+
+/// A gate that nothing depends on is asked this often, so that status shows it.
+pub(crate) const GATE_IDLE_REFRESH: SignedDuration = SignedDuration::from_secs(30);
+
+/// No host is begun on a verdict older than this.
+pub(crate) const GATE_MAX_AGE: SignedDuration = SignedDuration::from_secs(15);
+
+/// Package sources are asked for new versions this often, where somebody follows them.
+pub(crate) const VERSIONS_REFRESH: SignedDuration = SignedDuration::from_secs(60);

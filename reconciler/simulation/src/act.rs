@@ -30,6 +30,22 @@ impl State {
         Ok(())
     }
 
+    /// The guard on a load balancer node, for what is no business of a managed host's: its weights, and rows of a host
+    /// that may be dead.
+    pub(crate) fn guard_node(&mut self, step: &Step, node: &HostName, service: &str) -> Result<(), Failure> {
+        let Some(state) = self.nodes.get_mut(node) else {
+            return Err(failure(FailureKind::Unreachable, format!("{node}: no such host")));
+        };
+        let newest = state.fences.entry(service.to_owned()).or_default();
+        if *newest > step.generation {
+            let what = format!("{node} has seen generation {newest} of {service}");
+            return Err(failure(FailureKind::Superseded, what));
+        }
+        *newest = step.generation;
+        self.changes += 1;
+        Ok(())
+    }
+
     /// A download's files are complete.
     pub(crate) fn downloaded(&mut self, step: &Step) -> Result<Outcome, Failure> {
         let Action::Download { packages } = &step.action else { return Ok(Outcome::AlreadyDone) };
@@ -99,9 +115,12 @@ impl State {
 
     /// The rows of one node change. Tells whether anything did.
     pub(crate) fn rows_change(&mut self, step: &Step, node: &HostName) -> Result<bool, Failure> {
+        if matches!(step.action, Action::Weigh { .. }) {
+            return self.weights_change(step, node);
+        }
         let all = step.action.rows().into_iter().flatten();
         let rows: BTreeSet<RowId> = all.filter(|row| row.node == *node).cloned().collect();
-        let before = self.rotation(node, &rows);
+        let before = self.rotation(step, node, &rows);
         let mut any = false;
         for row in &rows {
             any |= self.row_changes(step, row)?;
@@ -117,6 +136,7 @@ impl State {
             return Err(failure(FailureKind::LoadBalancerRefused, format!("{id}: No such server.")));
         }
         match &step.action {
+            Action::Retire { .. } => Ok(self.retired(step, id, &key)),
             Action::Drain { .. } => Ok(self.taken_out(step, id, &key, Admin::Drain)),
             Action::Maint { .. } => Ok(self.taken_out(step, id, &key, Admin::Maint)),
             Action::Ready { .. } => Ok(self.made_ready(step, id, &key)),
@@ -138,6 +158,26 @@ impl State {
         }
         self.set_admin(&id.node, key, admin, TakenBy::Us);
         true
+    }
+
+    /// A row of a host that is declared out. Whoever has it in maintenance may keep it there.
+    fn retired(&mut self, step: &Step, id: &RowId, key: &RowKey) -> bool {
+        let row = self.nodes.get(&id.node).and_then(|node| node.rows.get(key));
+        let takes_part = row.is_some_and(|row| row.admin == Admin::Ready);
+        takes_part && self.taken_out(step, id, key, Admin::Drain)
+    }
+
+    /// The configuration management is told a version.
+    pub(crate) fn told(&mut self, step: &Step) -> Outcome {
+        let Action::Pin { track, .. } = &step.action else { return Outcome::AlreadyDone };
+        let key = (step.environment.clone(), *track);
+        if self.pinned.insert(key, step.version.clone()).as_ref() == Some(&step.version) {
+            return Outcome::AlreadyDone;
+        }
+        self.note(&step.host, || {
+            format!("the configuration management is told {} for {track}", step.version)
+        });
+        Outcome::Changed(format!("told {}", step.version))
     }
 
     fn made_ready(&mut self, step: &Step, id: &RowId, key: &RowKey) -> bool {

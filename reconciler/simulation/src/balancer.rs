@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Admin, BackendName, Check, HostName, LoadBalancerName, Row, ServerName, Track};
+use model::{Admin, BackendName, Generation, HostName, LoadBalancerName, Row, RowCheck, ServerName, Track};
 
 use crate::chance::Chance;
 use crate::host::{Link, Machine};
@@ -32,15 +32,19 @@ pub(crate) struct Server {
     pub(crate) admin: Admin,
     pub(crate) taken_by: TakenBy,
     pub(crate) weight: u32,
+    /// As haproxy.cfg has it.
+    configured_weight: u32,
     /// What HAProxy believes of the application.
     pub(crate) up: bool,
-    pub(crate) check: Check,
+    pub(crate) check: RowCheck,
     /// The belief changes at the second of these times, unless something happens before.
     pub(crate) pending_ms: Option<(u64, u64)>,
     /// Counts changes that make checks under way worthless.
     pub(crate) epoch: u64,
     /// When it last left rotation without us.
     pub(crate) lost_ms: Option<u64>,
+    /// When it last left rotation, by whomever.
+    pub(crate) left_ms: Option<u64>,
     /// When it last came back into rotation without us.
     pub(crate) undone_ms: Option<u64>,
     serving: bool,
@@ -59,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) load_balancer: LoadBalancerName,
     /// Counts HAProxy's workers.
     pub(crate) worker: u32,
+    /// The highest generation of each service that ever weighed here, or retired a host.
+    pub(crate) fences: BTreeMap<String, Generation>,
     pub(crate) rows: BTreeMap<RowKey, Server>,
     pub(crate) sticky: BTreeSet<BackendName>,
     /// Ends of sessions that live in workers from before a reload.
@@ -86,22 +92,31 @@ fn count(ends_ms: &[u64], now_ms: u64) -> u32 {
 }
 
 impl Server {
-    pub(crate) fn in_rotation(host: &HostName, track: Track, address: String, steady: u64) -> Self {
+    /// As HAProxy begins with it. A row of weight 0 takes no traffic until it is weighed.
+    pub(crate) fn configured(
+        host: &HostName,
+        track: Track,
+        address: String,
+        weight: u32,
+        steady: u64,
+    ) -> Self {
         Self {
             host: host.clone(),
             track,
             address,
             admin: Admin::Ready,
             taken_by: TakenBy::Nobody,
-            weight: 100,
+            weight,
+            configured_weight: weight,
             up: true,
-            check: Check::Passed,
+            check: RowCheck::Passed,
             pending_ms: None,
             epoch: 0,
             lost_ms: None,
+            left_ms: None,
             undone_ms: None,
-            serving: true,
-            steady,
+            serving: weight > 0,
+            steady: if weight > 0 { steady } else { 0 },
             bound: 0,
             ends_ms: Vec::new(),
         }
@@ -123,7 +138,7 @@ impl Server {
         match (self.admin, self.up) {
             (Admin::Maint, _) => "MAINT",
             (Admin::Drain, true) => "DRAIN",
-            (Admin::Ready, true) if self.check == Check::Pending || wavering => "UP 1/3",
+            (Admin::Ready, true) if self.check == RowCheck::Pending || wavering => "UP 1/3",
             (Admin::Ready, true) => "UP",
             (_, false) if wavering => "DOWN 1/2",
             (_, false) => "DOWN",
@@ -137,7 +152,7 @@ impl Server {
             weight: self.weight,
             sessions: self.sessions(now_ms),
             address: self.address.clone(),
-            check: if self.admin == Admin::Maint { Check::Pending } else { self.check },
+            check: if self.admin == Admin::Maint { RowCheck::Pending } else { self.check },
         }
     }
 
@@ -149,7 +164,7 @@ impl Server {
             self.epoch += 1;
             self.pending_ms = None;
             self.up = true;
-            self.check = Check::Pending;
+            self.check = RowCheck::Pending;
         }
     }
 
@@ -159,19 +174,21 @@ impl Server {
         let ends_ms = std::mem::take(&mut self.ends_ms);
         *self = Self {
             epoch: self.epoch + 1,
-            check: Check::Pending,
+            check: RowCheck::Pending,
             undone_ms: Some(now_ms),
-            ..Self::in_rotation(
+            left_ms: self.left_ms,
+            ..Self::configured(
                 &self.host,
                 self.track,
                 std::mem::take(&mut self.address),
+                self.configured_weight,
                 chance.ms(pace.sessions),
             )
         };
         ends_ms
     }
 
-    /// Brings sessions in line with whether the row takes traffic now.
+    /// Brings sessions in line with whether the row takes traffic now. Tells whether it has left rotation.
     pub(crate) fn settle(
         &mut self,
         now_ms: u64,
@@ -179,13 +196,15 @@ impl Server {
         pace: &Pace,
         sticky: bool,
         endless: bool,
-    ) {
+    ) -> bool {
         let serves = self.takes_traffic();
         if serves && !self.serving {
             self.steady = chance.ms(pace.sessions);
             self.lost_ms = None;
         }
-        if !serves && self.serving {
+        let left = !serves && self.serving;
+        if left {
+            self.left_ms = Some(now_ms);
             let bound = if sticky && self.admin == Admin::Drain { self.steady / 2 } else { 0 };
             self.quiesce(now_ms, chance, pace, bound, endless);
         }
@@ -194,6 +213,7 @@ impl Server {
             self.ends_ms.extend((0..bound).map(|_| now_ms + chance.ms(pace.session)));
         }
         self.serving = serves;
+        left
     }
 
     /// No new sessions from here on: each of the open ones gets its end.

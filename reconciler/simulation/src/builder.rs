@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Fleet, HostName, LoadBalancer, Role, Version};
+use model::{
+    BackendId, CheckRun, EnvironmentName, Fleet, HostName, LoadBalancer, PackageName, Role, Track, Version,
+};
 
-use crate::balancer::{Node, Server};
+use crate::agent::Agent;
+use crate::balancer::{Node, RowKey, Server};
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::host::{Host, Machine};
+use crate::named::Named;
 use crate::pace::Pace;
 use crate::state::{Queue, State};
 
@@ -35,73 +40,158 @@ impl Settings {
 }
 
 impl State {
-    pub(crate) fn new(fleet: &Fleet, version: &Version, settings: Settings) -> Self {
+    /// A world without anything in it.
+    pub(crate) fn new(settings: Settings) -> Self {
         let Settings { seed, pace, epoch, traced } = settings;
-        let mut state = Self {
+        Self {
             clock: Clock::starting(epoch),
             seed,
             pace,
-            fleet: Arc::new(fleet.clone()),
+            chance: Chance::stream(seed, "the rest of the world"),
+            fleets: BTreeMap::new(),
+            first: BTreeMap::new(),
+            law: None,
             now_ms: 0,
             hosts: BTreeMap::new(),
             nodes: BTreeMap::new(),
             releases: BTreeMap::new(),
+            offered: BTreeSet::new(),
+            databases: BTreeMap::new(),
+            named: Named::default(),
+            gauges: BTreeMap::new(),
+            misfits: BTreeSet::new(),
+            pinned: BTreeMap::new(),
+            canary_weights: BTreeMap::new(),
+            stages: BTreeMap::new(),
             queue: Queue::default(),
             traced,
             trace: Vec::new(),
             violations: Vec::new(),
             changes: 0,
             lost_sessions: 0,
-        };
-        state.build(version);
-        state
+        }
     }
 
-    fn build(&mut self, version: &Version) {
-        let fleet = Arc::clone(&self.fleet);
-        for role in &fleet.roles {
+    /// Adds an environment, every host of which runs its track's version.
+    pub(crate) fn build(
+        &mut self,
+        environment: &EnvironmentName,
+        fleet: &Fleet,
+        version: impl Fn(Track) -> Version,
+    ) {
+        self.fleets.insert(environment.clone(), Arc::new(fleet.clone()));
+        let first = self.first.entry(environment.clone()).or_default();
+        first.extend(fleet.roles.iter().map(|role| version(role.track)));
+        first.insert(version(Track::Main));
+        self.offered.extend(first.iter().cloned());
+        let others = roles_of_others(fleet);
+        for role in fleet.roles.iter().chain(&others) {
             let shared = Arc::new(role.clone());
             for name in &role.hosts {
-                let address = address(self.hosts.len());
-                let installed = role.package_version(version, "bookworm");
-                let host = Host::running(self.seed, name, &shared, &installed, address);
-                self.hosts.insert(name.clone(), host);
+                self.add_host(environment, name, &shared, &version(role.track), fleet);
             }
         }
         for lb in &fleet.load_balancers {
             for name in &lb.nodes {
-                let node = self.node(lb, name);
-                self.nodes.insert(name.clone(), node);
-            }
-        }
-    }
-
-    fn node(&mut self, lb: &LoadBalancer, name: &HostName) -> Node {
-        let mut rows = BTreeMap::new();
-        let fleet = Arc::clone(&self.fleet);
-        for role in &fleet.roles {
-            for backend in role.backends.iter().filter(|id| id.load_balancer == lb.name) {
-                for host in &role.hosts {
-                    let key = (backend.backend.clone(), lb.server(host));
-                    rows.extend(self.server(role, host).map(|server| (key, server)));
+                let mut rows = self.rows(fleet, lb);
+                match self.nodes.get_mut(name) {
+                    Some(node) => node.rows.append(&mut rows),
+                    None => drop(self.nodes.insert(name.clone(), node(self.seed, lb, name, rows))),
                 }
             }
         }
-        Node {
-            machine: Machine::new(self.seed, name),
-            load_balancer: lb.name.clone(),
-            worker: 1,
-            rows,
-            sticky: BTreeSet::new(),
-            old_ends_ms: BTreeMap::new(),
+    }
+
+    fn add_host(
+        &mut self,
+        environment: &EnvironmentName,
+        name: &HostName,
+        role: &Arc<Role>,
+        version: &Version,
+        fleet: &Fleet,
+    ) {
+        if self.hosts.contains_key(name) {
+            return;
+        }
+        let address = address(self.hosts.len());
+        let installed = role.package_version(version, "bookworm");
+        let mut host = Host::running(self.seed, name, environment, role, &installed, address);
+        let has_agent = host.has_role() && fleet.policy.config_agent.is_some();
+        host.agent = has_agent.then(|| Agent::active(self.seed, name));
+        self.hosts.insert(name.clone(), host);
+        if has_agent {
+            self.agent_will_run(name);
         }
     }
 
-    fn server(&mut self, role: &Role, name: &HostName) -> Option<Server> {
+    fn rows(&mut self, fleet: &Fleet, lb: &LoadBalancer) -> BTreeMap<RowKey, Server> {
+        let mut rows = BTreeMap::new();
+        for role in &fleet.roles {
+            for backend in role.backends.iter().filter(|id| id.load_balancer == lb.name) {
+                let weight = configured_weight(fleet, role, backend);
+                for host in &role.hosts {
+                    let key = (backend.backend.clone(), lb.server(host));
+                    rows.extend(self.server(role, host, weight).map(|server| (key, server)));
+                }
+            }
+        }
+        rows
+    }
+
+    fn server(&mut self, role: &Role, name: &HostName, weight: u32) -> Option<Server> {
         let sessions = self.pace.sessions;
         let host = self.hosts.get_mut(name)?;
         let steady = host.machine.chance.ms(sessions);
-        Some(Server::in_rotation(name, role.track, host.address.clone(), steady))
+        Some(Server::configured(name, role.track, host.address.clone(), weight, steady))
+    }
+}
+
+/// As haproxy.cfg has to have it: canaries begin without a share of what main servers serve too.
+fn configured_weight(fleet: &Fleet, role: &Role, backend: &BackendId) -> u32 {
+    let is_main = |other: &&Role| other.track == Track::Main && other.backends.contains(backend);
+    let shared = role.track == Track::Canary && fleet.roles.iter().any(|other| is_main(&other));
+    if shared { 0 } else { 100 }
+}
+
+fn node(seed: u64, lb: &LoadBalancer, name: &HostName, rows: BTreeMap<RowKey, Server>) -> Node {
+    Node {
+        machine: Machine::new(seed, name),
+        load_balancer: lb.name.clone(),
+        worker: 1,
+        fences: BTreeMap::new(),
+        rows,
+        sticky: BTreeSet::new(),
+        old_ends_ms: BTreeMap::new(),
+    }
+}
+
+/// Hosts of no role: where migrations run, and checks.
+fn roles_of_others(fleet: &Fleet) -> Vec<Role> {
+    let migrations = fleet.policy.migrations.iter().map(|migrations| {
+        let (packages, version) = (migrations.packages.clone(), migrations.package_version.clone());
+        other("[migrations]", &migrations.host, packages, version)
+    });
+    let checks = fleet.policy.checks.values().filter_map(|check| match &check.how {
+        CheckRun::Command { host, .. } => Some(other("[checks]", host, Vec::new(), "{version}".to_owned())),
+        CheckRun::Http { .. } | CheckRun::GitlabPipeline { .. } => None,
+    });
+    migrations.chain(checks).collect()
+}
+
+fn other(what: &str, host: &HostName, packages: Vec<PackageName>, package_version: String) -> Role {
+    Role {
+        name: what.into(),
+        track: Track::Main,
+        hosts: vec![host.clone()],
+        packages,
+        package_version,
+        backends: Vec::new(),
+        max_unavailable: 1,
+        allow_outage: false,
+        prepare: Vec::new(),
+        configure: Vec::new(),
+        services: Vec::new(),
+        health: None,
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Activate, Claim, Failure, FailureKind, Generation, HostName, PackageName, Role, Service, ServiceName,
-    Step, StepId, Version,
+    Activate, Claim, EnvironmentName, Failure, FailureKind, Generation, HostName, PackageName, Role, Service,
+    ServiceName, Step, StepId, Version,
 };
 
+use crate::agent::Agent;
 use crate::chance::Chance;
 use crate::job::Job;
 
@@ -104,6 +105,8 @@ pub(crate) struct Live {
     pub(crate) pid: u32,
     pub(crate) since_ms: u64,
     pub(crate) version: Version,
+    /// Checksums of the patches that it loaded.
+    pub(crate) patches: BTreeSet<String>,
     pub(crate) warm_ms: u64,
 }
 
@@ -125,10 +128,11 @@ pub(crate) struct Stamp {
     pub(crate) since_ms: u64,
 }
 
-/// A managed host.
+/// A managed host, or one of no role: then its role says what it is for, in brackets, and has no services.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) machine: Machine,
+    pub(crate) environment: EnvironmentName,
     pub(crate) role: Arc<Role>,
     pub(crate) machine_id: String,
     pub(crate) boot: u32,
@@ -153,6 +157,10 @@ pub(crate) struct Host {
     pub(crate) answering: bool,
     /// The version that a job of ours installed last, while nothing else has changed it since.
     pub(crate) installed_by_us: Option<Version>,
+    /// Checksums of the patches that its files have.
+    pub(crate) patches: BTreeSet<String>,
+    /// The configuration agent, where there is one.
+    pub(crate) agent: Option<Agent>,
     next_pid: u32,
 }
 
@@ -161,6 +169,7 @@ impl Host {
     pub(crate) fn running(
         seed: u64,
         name: &HostName,
+        environment: &EnvironmentName,
         role: &Arc<Role>,
         version: &Version,
         address: String,
@@ -170,6 +179,7 @@ impl Host {
         let machine_id = machine.chance.hex40().split_off(8);
         let mut host = Self {
             machine,
+            environment: environment.clone(),
             role: Arc::clone(role),
             machine_id,
             boot: 1,
@@ -189,6 +199,8 @@ impl Host {
             never_ends: false,
             answering: true,
             installed_by_us: None,
+            patches: BTreeSet::new(),
+            agent: None,
             next_pid: 400,
         };
         for spec in &role.services {
@@ -206,7 +218,8 @@ impl Host {
     pub(crate) fn process(&mut self, now_ms: u64, warm_ms: u64) -> Live {
         self.next_pid += 7;
         let version = self.installed().cloned().unwrap_or_else(absent);
-        Live { pid: self.next_pid, since_ms: now_ms, version, warm_ms }
+        let patches = self.patches.clone();
+        Live { pid: self.next_pid, since_ms: now_ms, version, patches, warm_ms }
     }
 
     /// The version of the role's packages as their files are now; they move together.
@@ -250,9 +263,15 @@ impl Host {
         self.services.values().all(current)
     }
 
-    /// The job that runs now.
+    /// The job that runs now. A check that runs beside another job is not told.
     pub(crate) fn running_job(&self) -> Option<&StepId> {
-        self.jobs.iter().find(|(_, job)| job.is_running()).map(|(id, _)| id)
+        let running = || self.jobs.iter().filter(|(_, job)| job.is_running());
+        running().find(|(_, job)| !job.is_check()).or_else(|| running().next()).map(|(id, _)| id)
+    }
+
+    /// Whether it belongs to a role of the fleet.
+    pub(crate) fn has_role(&self) -> bool {
+        !self.role.name.as_str().starts_with('[')
     }
 
     /// What the guard on the host says to a changing command: older generations and other services are refused.

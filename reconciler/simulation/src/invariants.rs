@@ -1,10 +1,14 @@
 //! What is promised, checked against the world itself and not against what the program believes.
 
+mod begins;
+mod canary;
+mod migrations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
-use model::{BackendName, HostName, RowId, Step, Track};
+use model::{ActionKind, BackendName, Desired, Fleet, HostName, RowId, Step, Track};
 
 use crate::balancer::{Node, Server};
 use crate::state::{State, TraceLine};
@@ -17,14 +21,26 @@ const TRACE_LINES: usize = 40;
 pub enum Promise {
     /// No action of ours takes a (node, backend, track) below its floor, or further below.
     S1,
+    /// The canary's share is not above the desired one, and no canary weighs more than a main server.
+    S2,
     /// No install or activation on a host in rotation.
     S3,
+    /// No version serves before its migrations, and post-deployment migrations wait for every host that counts.
+    S4,
+    /// A vetoed version is only moved away from.
+    S5,
     /// An older generation changes nothing that a newer one has claimed.
     S6,
     /// What must not run twice starts once, and one job runs on a host at a time.
     S7,
+    /// Nothing begins, going forward, while a gate of its stage is not green.
+    S8,
+    /// Nothing begins, going forward, under a hold, in a pause or in a freeze.
+    S9,
     /// What others took out is not put back, nor changed.
     S12,
+    /// No configuration agent runs where we install.
+    Agent,
 }
 
 /// A broken promise.
@@ -69,10 +85,19 @@ impl State {
     /// S3: work on a host that serves somewhere has to find it out of rotation, on every node that passes traffic. A
     /// drain that was undone just now, and not by us, cannot be known.
     pub(crate) fn out_of_rotation(&mut self, step: &Step) {
+        let desired = self.law_of(step);
+        if desired.as_ref().is_some_and(|desired| desired.emergency(&step.version).is_some()) {
+            return;
+        }
+        let now = self.clock.at(self.now_ms);
+        let is_out = |node: &HostName| {
+            desired.as_ref().is_some_and(|desired| desired.exceptions.node_out(node, now).is_some())
+        };
         let noticed_ms = self.now_ms.saturating_sub(self.pace.undone_ms);
         let known = |row: &Server| row.undone_ms.is_none_or(|undone_ms| undone_ms < noticed_ms);
         let serves = |row: &Server| row.host == step.host && row.takes_traffic() && known(row);
-        let serving = self.nodes.iter().filter(|(_, node)| node.passes_traffic()).find_map(|(name, node)| {
+        let mut passing = self.nodes.iter().filter(|(name, node)| node.passes_traffic() && !is_out(name));
+        let serving = passing.find_map(|(name, node)| {
             let mut rows = node.rows.iter().filter(|(_, row)| serves(row));
             rows.next().map(|(key, _)| format!("{}/{} on {name}", key.0, key.1))
         });
@@ -86,7 +111,8 @@ impl State {
     }
 
     /// Counts what S1 speaks of, before an action on one node.
-    pub(crate) fn rotation(&self, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
+    pub(crate) fn rotation(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
+        let outs = self.outs(step);
         let backends: BTreeSet<&BackendName> = rows.iter().map(|row| &row.backend).collect();
         let mut all = BTreeMap::new();
         let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else {
@@ -94,16 +120,31 @@ impl State {
         };
         for backend in backends {
             for track in [None, Some(Track::Main), Some(Track::Canary)] {
-                all.insert((name.clone(), backend.clone(), track), self.seats(node, backend, track));
+                all.insert((name.clone(), backend.clone(), track), self.seats(node, backend, track, &outs));
             }
         }
         Rotation(all)
     }
 
-    fn seats(&self, node: &Node, backend: &BackendName, track: Option<Track>) -> Seats {
+    /// Hosts that are declared out, as far as the commit that wants a step says: they do not count.
+    fn outs(&mut self, step: &Step) -> BTreeSet<HostName> {
+        let now = self.clock.at(self.now_ms);
+        let Some(desired) = self.law_of(step) else { return BTreeSet::new() };
+        let is_out = |host: &&HostName| desired.exceptions.host_out(host, now).is_some();
+        desired.fleet.hosts().map(|(_, host)| host).filter(is_out).cloned().collect()
+    }
+
+    fn seats(
+        &self,
+        node: &Node,
+        backend: &BackendName,
+        track: Option<Track>,
+        outs: &BTreeSet<HostName>,
+    ) -> Seats {
         let mut seats = Seats::default();
         let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
-        let counted = |row: &Server| track.is_none_or(|track| row.track == track);
+        let counted =
+            |row: &Server| track.is_none_or(|track| row.track == track) && !outs.contains(&row.host);
         for (_, row) in node.rows.iter().filter(|(key, row)| key.0 == *backend && counted(row)) {
             seats.configured += 1;
             if row.takes_traffic() {
@@ -117,10 +158,20 @@ impl State {
 
     /// S1, after an action that began with `before`.
     pub(crate) fn floor_kept(&mut self, step: &Step, before: Rotation) {
+        let (desired, outs) = (self.law_of(step), self.outs(step));
+        let now = self.clock.at(self.now_ms);
+        let is_out = |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, now).is_some();
+        let built = self.fleets.get(&step.environment).or_else(|| self.fleets.values().next()).cloned();
+        let Some(fleet) = desired.as_ref().map(|desired| &desired.fleet).or(built.as_deref()) else { return };
+        let emergency = desired.as_ref().is_some_and(|desired| desired.emergency(&step.version).is_some());
+        let rules = Rules { fleet, emergency };
         for ((name, backend, track), was) in before.0 {
+            if desired.as_ref().is_some_and(|desired| is_out(desired, &name)) || is_withdrawal(step, track) {
+                continue;
+            }
             let Some(node) = self.nodes.get(&name) else { continue };
-            let now = self.seats(node, &backend, track);
-            let floor = self.floor(node, &backend, track, now.configured);
+            let now = self.seats(node, &backend, track, &outs);
+            let floor = Self::floor(&rules, node, &backend, track, now.configured);
             if now.in_rotation < was.in_rotation && now.in_rotation + now.unnoticed < floor {
                 let of = track.map_or_else(String::new, |track| format!(" of track {track}"));
                 let what = format!(
@@ -136,14 +187,33 @@ impl State {
     }
 
     /// What must stay: of a track, all but the budget; of the whole backend, one, unless an outage is allowed.
-    fn floor(&self, node: &Node, backend: &BackendName, track: Option<Track>, configured: usize) -> usize {
+    fn floor(
+        rules: &Rules<'_>,
+        node: &Node,
+        backend: &BackendName,
+        track: Option<Track>,
+        configured: usize,
+    ) -> usize {
+        let Rules { fleet, emergency } = rules;
         if track.is_some() {
-            return configured.saturating_sub(self.fleet.backend_limit.of(configured));
+            let limit = if *emergency { fleet.policy.emergency.max_unavailable } else { fleet.backend_limit };
+            return configured.saturating_sub(limit.of(configured));
         }
         let serves = |role: &&model::Role| {
             role.backends.iter().any(|id| id.backend == *backend && id.load_balancer == node.load_balancer)
         };
-        let outage = self.fleet.roles.iter().filter(serves).any(|role| role.allow_outage);
+        let outage = fleet.roles.iter().filter(serves).any(|role| role.allow_outage);
         usize::from(!outage).min(configured)
     }
+}
+
+/// What a floor is judged by: the commit that wants the step, or else the fleet that the world was built from.
+struct Rules<'a> {
+    fleet: &'a Fleet,
+    emergency: bool,
+}
+
+/// The canary's share is no capacity: taking it back is always allowed.
+fn is_withdrawal(step: &Step, track: Option<Track>) -> bool {
+    step.action.kind() == ActionKind::Weigh && track == Some(Track::Canary)
 }

@@ -6,12 +6,13 @@ use model::{Action, Activate, Failure, FailureKind, HostName, Outcome, Service, 
 
 use crate::host::{Phase, Process, Run, Stamp, failure};
 use crate::invariants::Promise;
+use crate::named::job_id;
 use crate::state::{Due, State};
 
 /// A job named after its step.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    step: Arc<Step>,
+    pub(crate) step: Arc<Step>,
     stage: Stage,
     /// When it moves next.
     pub(crate) due_ms: u64,
@@ -26,6 +27,9 @@ pub(crate) enum Stage {
     Unpack,
     Configure,
     Restart,
+    Patch,
+    /// Migrations or a check.
+    Work,
 }
 
 /// Whether and how a job ended.
@@ -38,14 +42,26 @@ pub(crate) enum End {
 }
 
 /// What follows a stage.
-enum Next {
+pub(crate) enum Next {
     After(u64, Stage),
     End(Result<Outcome, Failure>),
+    /// It is gone, and left no result.
+    Lost,
 }
 
 impl Job {
     pub(crate) fn is_running(&self) -> bool {
         self.end == End::Running
+    }
+
+    pub(crate) fn is_check(&self) -> bool {
+        matches!(self.step.action, Action::Check { .. })
+    }
+
+    /// Whether it changes what its host serves, now.
+    pub(crate) fn deploys(&self) -> bool {
+        let changes = matches!(self.step.action, Action::Install { .. } | Action::Activate { .. });
+        self.is_running() && changes
     }
 
     /// Whether dpkg is at work for it.
@@ -68,24 +84,29 @@ impl State {
     pub(crate) fn start_job(&mut self, step: &Step) {
         let name = &step.host;
         let Some(host) = self.hosts.get(name) else { return };
-        if host.jobs.contains_key(&step.id) {
+        let id = job_id(step);
+        if host.jobs.contains_key(&id) {
             return;
         }
-        if let Some(other) = host.running_job().cloned() {
+        let other = host.running_job().filter(|id| host.jobs.get(*id).is_some_and(|job| !job.is_check()));
+        if let Some(other) = other.filter(|_| !matches!(step.action, Action::Check { .. })).cloned() {
             self.violated(Promise::S7, format!("{} began on {name} while {other} still ran there", step.id));
         }
         let step = Arc::new(step.clone());
         let next = match &step.action {
             Action::Install { .. } => self.begin_install(&step),
             Action::Activate { services, stamp } => self.begin_activation(&step, services, stamp),
+            Action::Patch { .. } => self.begin_patching(&step),
+            Action::Migrate { .. } => self.begin_migration(&step),
+            Action::Check { .. } => self.begin_check(&step),
             _ => Next::End(Err(failure(FailureKind::Bug, format!("{} is no job", step.action.kind())))),
         };
         let job =
             Job { step: Arc::clone(&step), stage: Stage::Fetch, due_ms: self.now_ms, end: End::Running };
         if let Some(host) = self.hosts.get_mut(&step.host) {
-            host.jobs.insert(step.id.clone(), job);
+            host.jobs.insert(id.clone(), job);
         }
-        self.job_goes_on(&step.host, &step.id, next);
+        self.job_goes_on(&step.host, &id, next);
     }
 
     /// A job's next move is due.
@@ -106,6 +127,8 @@ impl State {
             Stage::Unpack => self.unpacked(&step),
             Stage::Configure => Next::End(Ok(Outcome::Changed(changed(&step)))),
             Stage::Restart => self.restarted(&step),
+            Stage::Patch => self.patched(&step),
+            Stage::Work => self.worked(&step),
         };
         self.job_goes_on(name, id, next);
     }
@@ -125,7 +148,7 @@ impl State {
     fn job_goes_on(&mut self, name: &HostName, id: &StepId, next: Next) {
         let due_ms = match &next {
             Next::After(wait_ms, _) => self.now_ms + wait_ms,
-            Next::End(_) => self.now_ms,
+            Next::End(_) | Next::Lost => self.now_ms,
         };
         let Some(job) = self.hosts.get_mut(name).and_then(|host| host.jobs.get_mut(id)) else { return };
         job.due_ms = due_ms;
@@ -140,6 +163,10 @@ impl State {
                     Ok(outcome) => format!("job {id} ended: {outcome:?}"),
                     Err(failure) => format!("job {id} failed: {failure}"),
                 });
+            }
+            Next::Lost => {
+                job.end = End::Lost;
+                self.note(name, || format!("job {id} is gone without a trace"));
             }
         }
     }
@@ -160,6 +187,8 @@ impl State {
             return Next::End(Ok(Outcome::AlreadyDone));
         }
         self.out_of_rotation(step);
+        self.may_install(step);
+        self.agent_rests(step);
         if let Err(failure) = self.obtainable(&step.host, packages) {
             return Next::End(Err(failure));
         }
@@ -202,6 +231,7 @@ impl State {
         let repair_ms = if host.whole() { 0 } else { host.machine.chance.ms(repair) };
         host.interrupted = false;
         host.installed_by_us = None;
+        host.patches.clear();
         host.unpacked_ms = now_ms;
         for (name, version) in packages {
             host.staged.entry(name.clone()).or_default().insert(version.clone());
@@ -244,7 +274,8 @@ impl State {
             return Next::End(Err(failure(FailureKind::ActivateFailed, what)));
         }
         let moving = || services.iter().filter(|service| service.activate != Activate::None);
-        if moving().all(|service| host.valid_stamp(&service.name) == Some(stamp)) {
+        let current = |service: &Service| host.valid_stamp(&service.name) == Some(stamp);
+        if moving().all(current) {
             return Next::End(Ok(Outcome::AlreadyDone));
         }
         self.out_of_rotation(step);
@@ -289,7 +320,10 @@ impl State {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let old = host.services.get(&service.name).and_then(Process::live).cloned();
         let live = match old.filter(|_| service.activate == Activate::Reload) {
-            Some(live) => crate::host::Live { version: version.clone(), ..live },
+            Some(live) => {
+                let patches = host.patches.clone();
+                crate::host::Live { version: version.clone(), patches, ..live }
+            }
             None => {
                 let warm_ms = now_ms + host.machine.chance.ms(warm_up);
                 host.process(now_ms, warm_ms)

@@ -69,6 +69,11 @@ impl MemoryJournal {
         self.memory().events.clone()
     }
 
+    /// Everything in it but the first `from` events, whoever asks.
+    pub(crate) fn events_from(&self, from: usize) -> Vec<Recorded> {
+        self.memory().events.get(from..).unwrap_or_default().to_vec()
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }

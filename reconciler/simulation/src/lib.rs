@@ -7,24 +7,34 @@
 //! The world moves lazily: whoever touches it first lets everything happen that was due until then, in order of time.
 
 mod act;
+mod agent;
 mod balancer;
 mod builder;
 mod chance;
 mod clock;
+mod database;
 mod faults;
 mod host;
 mod invariants;
 mod job;
 mod journal;
+mod law;
 mod look;
+mod named;
+mod outside;
 mod pace;
+mod patch;
 mod source;
 mod state;
+mod steering;
+mod weights;
 mod world;
 
 pub use builder::Settings;
+pub use database::MigrationRow;
 pub use invariants::{Promise, Violation};
 pub use journal::MemoryJournal;
+pub use named::Fate;
 pub use pace::{Pace, Span};
 pub use source::SimSource;
 pub use state::{Release, TraceLine};

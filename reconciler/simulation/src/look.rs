@@ -40,6 +40,10 @@ impl State {
             claim: host.claim.clone(),
             job: host.running_job().cloned(),
             in_doubt: host.jobs.iter().filter(|(_, job)| is_lost(job)).map(|(id, _)| id.clone()).collect(),
+            patches: host.patches.clone(),
+            agent: host.agent.as_ref().map(|agent| agent.state(self.now_ms)),
+            last_generation: host.fences.values().max().copied(),
+            jobs: self.ended_jobs(name),
         })
     }
 

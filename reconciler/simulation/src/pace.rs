@@ -55,10 +55,22 @@ pub struct Pace {
     pub fall: u64,
     /// One look at the git remote.
     pub git: Span,
+    /// Migrations.
+    pub migration: Span,
+    /// A check of a release.
+    pub check_job: Span,
+    /// From the end of one thought of a configuration agent to its next run.
+    pub agent_every: Span,
+    /// A run of a configuration agent.
+    pub agent_run: Span,
     /// A fault in the last so many milliseconds may not have been seen yet: acting in spite of it breaks no promise.
     pub blind_ms: u64,
     /// As `blind_ms`, for a drain of ours that a reload or a person undid: drained hosts are watched closely.
     pub undone_ms: u64,
+    /// As `blind_ms`, for a gate that turned: the planner's reading interval, with some slack.
+    pub gate_blind_ms: u64,
+    /// As `blind_ms`, for main servers that left rotation and for a commit that wants a smaller share.
+    pub share_blind_ms: u64,
 }
 
 impl Pace {
@@ -83,8 +95,14 @@ impl Pace {
             rise: 2,
             fall: 3,
             git: Span::ms(5, 40),
+            migration: Span::ms(4_000, 20_000),
+            check_job: Span::ms(3_000, 15_000),
+            agent_every: Span::ms(900_000, 1_800_000),
+            agent_run: Span::ms(5_000, 30_000),
             blind_ms: 30_000,
             undone_ms: 1_500,
+            gate_blind_ms: 12_000,
+            share_blind_ms: 15_000,
         }
     }
 
@@ -103,6 +121,8 @@ impl Pace {
             boot: Span::ms(2_000, 4_000),
             session: Span::ms(50, 1_200),
             check_ms: 300,
+            migration: Span::ms(500, 2_000),
+            check_job: Span::ms(500, 2_000),
             ..Self::realistic()
         }
     }

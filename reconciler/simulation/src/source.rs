@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use engine::Source;
 
-use model::{Commit, CommitId, Desired, EnvironmentName, Reading, Reason, Revision, Version};
+use model::{
+    Commit, CommitId, Desired, EnvironmentName, Reading, Reason, ReleaseEdit, Revision, Track, Version,
+};
 use tokio::sync::watch;
 
 use crate::builder::Settings;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::pace::Span;
+
+/// In whose name the service commits.
+const SERVICE: &str = "reconcile";
 
 /// A scripted desired-state repository with its remote. Clones are handles on the same one; like a mirror on disk,
 /// it remembers over restarts of a service what was accepted. Each clone knows for itself what news it has read: give
@@ -122,14 +127,41 @@ impl SimSource {
         self.tell();
     }
 
+    /// What the newest valid commit says, whoever wrote it. None: there is none.
+    pub fn newest(&self) -> Option<BTreeMap<EnvironmentName, Desired>> {
+        self.repository().newest_valid()
+    }
+
+    /// What a commit says, with each version's rank in the history up to it. None: there is no such commit, or it is
+    /// not valid.
+    pub fn said(&self, commit: &CommitId) -> Option<BTreeMap<EnvironmentName, Desired>> {
+        let repository = self.repository();
+        let entry = repository.commits.get(commit)?;
+        let mut environments = entry.content.clone().ok()?;
+        for (name, desired) in &mut environments {
+            desired.commit = entry.commit.clone();
+            desired.ranks = repository.ranks(Some(commit), name);
+        }
+        Some(environments)
+    }
+
     fn push(&self, subject: &str, make: impl FnOnce(&Repository) -> (Option<CommitId>, Content)) -> CommitId {
+        self.write("Robin Example", subject, make)
+    }
+
+    fn write(
+        &self,
+        author: &str,
+        subject: &str,
+        make: impl FnOnce(&Repository) -> (Option<CommitId>, Content),
+    ) -> CommitId {
         let id = {
             let mut repository = self.repository();
             let (parent, content) = make(&repository);
             let id = CommitId::new(repository.chance.hex40());
             let commit = Commit {
                 id: id.clone(),
-                author: "Robin Example".to_owned(),
+                author: author.to_owned(),
                 subject: subject.to_owned(),
                 at: self.clock.now(),
             };
@@ -161,6 +193,26 @@ impl Repository {
 
     fn newest_valid(&self) -> Option<BTreeMap<EnvironmentName, Desired>> {
         self.history(self.head.as_ref()).find_map(|entry| entry.content.clone().ok())
+    }
+
+    /// What a commit of the service would hold: the newest environments with one version changed.
+    fn edited(&self, edit: &ReleaseEdit) -> Result<BTreeMap<EnvironmentName, Desired>, String> {
+        if let Some(error) = &self.gone {
+            return Err(error.clone());
+        }
+        let head = self.head.as_ref().and_then(|head| self.commits.get(head)).ok_or("there is no commit")?;
+        let mut environments = head.content.clone().map_err(|errors| errors.join("; "))?;
+        let desired = environments.get_mut(&edit.environment);
+        let desired = desired.ok_or_else(|| format!("there is no environment {}", edit.environment))?;
+        let version = match edit.track {
+            Track::Main => &mut desired.target,
+            Track::Canary => &mut desired.canary.as_mut().ok_or("there is no [canary]")?.version,
+        };
+        if *version != edit.from {
+            return Err(format!("[{}] has version {version} by now, and not {}", edit.track, edit.from));
+        }
+        *version = edit.to.clone();
+        Ok(environments)
     }
 
     fn descends(&self, head: &CommitId, from: &CommitId) -> bool {
@@ -198,20 +250,22 @@ impl Repository {
         let mut environments = newest.content.clone().ok()?;
         for (name, desired) in &mut environments {
             desired.commit = newest.commit.clone();
-            desired.ranks = self.ranks(name);
+            desired.ranks = self.ranks(self.accepted.as_ref(), name);
         }
         Some(Revision { commit: newest.commit.clone(), environments })
     }
 
-    fn ranks(&self, environment: &EnvironmentName) -> Vec<Version> {
-        let contents = self.history(self.accepted.as_ref()).filter_map(|entry| entry.content.as_ref().ok());
-        let mut targets: Vec<&Version> =
-            contents.filter_map(|all| all.get(environment)).map(|d| &d.target).collect();
-        targets.reverse();
+    fn ranks(&self, at: Option<&CommitId>, environment: &EnvironmentName) -> Vec<Version> {
+        let contents = self.history(at).filter_map(|entry| entry.content.as_ref().ok());
+        let mut commits: Vec<&Desired> = contents.filter_map(|all| all.get(environment)).collect();
+        commits.reverse();
         let mut ranks: Vec<Version> = Vec::new();
-        for target in targets {
-            if !ranks.contains(target) {
-                ranks.push(target.clone());
+        let canary = |desired: &'_ Desired| desired.canary.clone().map(|canary| canary.version);
+        for target in commits.into_iter().flat_map(|desired| [Some(desired.target.clone()), canary(desired)])
+        {
+            let Some(target) = target else { continue };
+            if !ranks.contains(&target) {
+                ranks.push(target);
             }
         }
         ranks
@@ -252,5 +306,18 @@ impl Source for SimSource {
         };
         self.tell();
         if known { Ok(()) } else { Err(format!("commit {commit} is not known")) }
+    }
+
+    async fn commit(&self, edit: &ReleaseEdit) -> Result<CommitId, String> {
+        let wait_ms = {
+            let mut repository = self.repository();
+            let git = repository.git;
+            repository.chance.ms(git)
+        };
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        let environments = self.repository().edited(edit)?;
+        let ReleaseEdit { environment, track, to, .. } = edit;
+        let subject = format!("{environment}: {track} to {to}");
+        Ok(self.write(SERVICE, &subject, |repository| (repository.head.clone(), Ok(environments))))
     }
 }

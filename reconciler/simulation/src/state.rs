@@ -1,16 +1,24 @@
 //! The whole state of a simulated world, and its movement through time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Check, Failure, FailureKind, Fleet, HostName, PackageName, StepId, Version};
+use model::{
+    Desired, EnvironmentName, Failure, FailureKind, Fleet, HostName, JobName, PackageName, RowCheck,
+    StageName, Step, StepId, Track, Version,
+};
 
 use crate::balancer::{Node, RowKey};
+use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::database::Database;
 use crate::host::{Host, Link, Machine, Run, failure};
 use crate::invariants::Violation;
 use crate::job::{Job, disk_full};
+use crate::law::Law;
+use crate::named::Named;
+use crate::outside::{GateId, Gauges};
 use crate::pace::Pace;
 
 /// What a package version is like. Keyed by the version as dpkg knows it.
@@ -63,6 +71,10 @@ pub(crate) enum Due {
     Booted { host: HostName, boot: u32 },
     Warm { host: HostName },
     Checked { node: HostName, row: RowKey, epoch: u64 },
+    Remote { job: JobName },
+    Agent { host: HostName },
+    Flap { gate: GateId, epoch: u64 },
+    Share { node: HostName },
 }
 
 /// What will happen, in order of time; things of one instant in the order in which they were foreseen.
@@ -91,11 +103,30 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
     pub(crate) pace: Pace,
-    pub(crate) fleet: Arc<Fleet>,
+    /// Luck that is no machine's.
+    pub(crate) chance: Chance,
+    /// As the world was built.
+    pub(crate) fleets: BTreeMap<EnvironmentName, Arc<Fleet>>,
+    /// Releases that ran before the world began.
+    pub(crate) first: BTreeMap<EnvironmentName, BTreeSet<Version>>,
+    pub(crate) law: Option<Law>,
     pub(crate) now_ms: u64,
     pub(crate) hosts: BTreeMap<HostName, Host>,
     pub(crate) nodes: BTreeMap<HostName, Node>,
     pub(crate) releases: BTreeMap<Version, Release>,
+    /// What the archive of packages offers.
+    pub(crate) offered: BTreeSet<Version>,
+    pub(crate) databases: BTreeMap<EnvironmentName, Database>,
+    pub(crate) named: Named,
+    pub(crate) gauges: Gauges,
+    /// Patches that fit nowhere, by checksum.
+    pub(crate) misfits: BTreeSet<String>,
+    /// What the configuration management was told.
+    pub(crate) pinned: BTreeMap<(EnvironmentName, Track), Version>,
+    /// The canary's desired share, with when the world first saw it, in percent.
+    pub(crate) canary_weights: BTreeMap<EnvironmentName, Vec<(u64, u8)>>,
+    /// When a stage was first seen to begin something with a version.
+    pub(crate) stages: BTreeMap<(EnvironmentName, StageName, Version), Timestamp>,
     pub(crate) queue: Queue,
     pub(crate) traced: bool,
     pub(crate) trace: Vec<TraceLine>,
@@ -123,7 +154,16 @@ impl State {
             Due::Booted { host, boot } => self.booted(&host, boot),
             Due::Warm { host } => self.app_may_change(&host),
             Due::Checked { node, row, epoch } => self.checked(&node, &row, epoch),
+            Due::Remote { job } => self.remote_ends(&job),
+            Due::Agent { host } => self.agent_runs(&host),
+            Due::Flap { gate, epoch } => self.flapped(&gate, epoch),
+            Due::Share { node } => self.judge_shares(&node, "the world"),
         }
+    }
+
+    /// What the commit that wants a step says, when the world was told where commits come from.
+    pub(crate) fn law_of(&mut self, step: &Step) -> Option<Arc<Desired>> {
+        self.law.as_mut()?.of(step)
     }
 
     /// Writes a line for people, when anybody reads them.
@@ -237,7 +277,7 @@ impl State {
         let served = row.takes_traffic();
         row.pending_ms = None;
         row.up = answering;
-        row.check = if answering { Check::Passed } else { Check::Failed };
+        row.check = if answering { RowCheck::Passed } else { RowCheck::Failed };
         if served && !row.takes_traffic() {
             row.lost_ms = Some(now_ms);
         }
@@ -249,11 +289,14 @@ impl State {
     /// Brings a row's sessions in line with its state.
     pub(crate) fn settle(&mut self, node: &HostName, key: &RowKey) {
         let now_ms = self.now_ms;
-        let Some(node) = self.nodes.get_mut(node) else { return };
-        let sticky = node.sticky.contains(&key.0);
-        let Some(row) = node.rows.get_mut(key) else { return };
+        let Some(state) = self.nodes.get_mut(node) else { return };
+        let sticky = state.sticky.contains(&key.0);
+        let Some(row) = state.rows.get_mut(key) else { return };
         let Some(host) = self.hosts.get_mut(&row.host) else { return };
-        row.settle(now_ms, &mut host.machine.chance, &self.pace, sticky, host.never_ends);
+        let left = row.settle(now_ms, &mut host.machine.chance, &self.pace, sticky, host.never_ends);
+        if left && row.track == Track::Main && self.law.is_some() {
+            self.share_will_be_judged(node);
+        }
     }
 
     /// A host's processes end: so do all its sessions, in every worker.

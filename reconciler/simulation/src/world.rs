@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engine::World;
 use jiff::Timestamp;
 use model::{
-    Action, Admin, Fact, Failure, FailureKind, Fleet, HealthState, HostName, Observed, Outcome, Scope, Step,
-    StepId, Version,
+    Action, Admin, Desired, EnvironmentName, Fact, Failure, FailureKind, Fleet, HealthState, HostName,
+    Observed, Outcome, Scope, Step, StepId, Version,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use crate::host::{Link, failure};
 use crate::invariants::Violation;
 use crate::job::End;
 use crate::look::unknown;
+use crate::named::{is_remote, job_id};
 use crate::pace::Span;
 use crate::state::{Release, State, TraceLine};
 
@@ -54,9 +55,23 @@ impl SimWorld {
         Self::with(fleet, version, Settings::seeded(seed))
     }
 
-    /// A world with settings of one's own. Begins now, by tokio's clock.
+    /// A world with settings of one's own, of one environment, `production`. Begins now, by tokio's clock.
     pub fn with(fleet: &Fleet, version: &Version, settings: Settings) -> Self {
-        let state = State::new(fleet, version, settings);
+        let mut state = State::new(settings);
+        state.build(&EnvironmentName::new("production"), fleet, |_| version.clone());
+        Self::holding(state)
+    }
+
+    /// A world of several environments, in which every host runs what its track should. Begins now, by tokio's clock.
+    pub fn of<'a>(environments: impl IntoIterator<Item = &'a Desired>, settings: Settings) -> Self {
+        let mut state = State::new(settings);
+        for desired in environments {
+            state.build(&desired.environment, &desired.fleet, |track| desired.target_of(track).clone());
+        }
+        Self::holding(state)
+    }
+
+    fn holding(state: State) -> Self {
         let clock = state.clock;
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -114,12 +129,15 @@ impl SimWorld {
         let state = self.state();
         let mut left = Vec::new();
         for (name, host) in &state.hosts {
+            left.extend(host.claim.as_ref().map(|_| format!("{name} is claimed")));
+            if !host.has_role() {
+                continue;
+            }
             let wanted = host.role.package_version(version, "bookworm");
             let current = host.whole() && host.installed() == Some(&wanted) && host.runs(&wanted);
             left.extend((!current).then(|| format!("{name} does not run {wanted}")));
             let sick = state.health(host) != HealthState::Healthy || !host.machine.runs();
             left.extend(sick.then(|| format!("{name} is not well")));
-            left.extend(host.claim.as_ref().map(|_| format!("{name} is claimed")));
         }
         for (name, node) in &state.nodes {
             let ours =
@@ -196,17 +214,37 @@ impl SimWorld {
         self.state().pace.trip
     }
 
+    async fn set_out(&self, step: &Step) -> Result<Outcome, Failure> {
+        self.state().begins(step);
+        self.carry_out(step).await
+    }
+
     async fn carry_out(&self, step: &Step) -> Result<Outcome, Failure> {
         match &step.action {
-            Action::Drain { .. } | Action::Maint { .. } | Action::Cut { .. } | Action::Ready { .. } => {
-                self.act_on_rows(step).await
-            }
-            Action::Install { .. } | Action::Activate { .. } => self.act_by_job(step).await,
+            Action::Drain { .. }
+            | Action::Maint { .. }
+            | Action::Cut { .. }
+            | Action::Retire { .. }
+            | Action::Weigh { .. }
+            | Action::Ready { .. } => self.act_on_rows(step).await,
+            Action::Check { .. } if is_remote(step) => self.act_elsewhere(step).await,
+            Action::Install { .. }
+            | Action::Activate { .. }
+            | Action::Patch { .. }
+            | Action::Migrate { .. }
+            | Action::Check { .. } => self.act_by_job(step).await,
             Action::Download { .. } => self.download(step).await,
             Action::Claim { .. } => {
                 self.act_on_host(step, |state, service| Ok(state.claimed(step, service))).await
             }
             Action::Release => self.act_on_host(step, |state, _| Ok(state.released(step))).await,
+            Action::PauseAgent { .. } => {
+                self.act_on_host(step, |state, _| Ok(state.agent_paused(step))).await
+            }
+            Action::ResumeAgent { .. } => {
+                self.act_on_host(step, |state, _| Ok(state.agent_resumed(step))).await
+            }
+            Action::Pin { .. } => self.act_on_host(step, |state, _| Ok(state.told(step))).await,
         }
     }
 
@@ -280,7 +318,10 @@ impl SimWorld {
         }
         self.still_there(node).await?;
         let mut state = self.state();
-        state.guard(step, &self.service)?;
+        match &step.action {
+            Action::Weigh { .. } | Action::Retire { .. } => state.guard_node(step, node, &self.service)?,
+            _ => state.guard(step, &self.service)?,
+        }
         state.rows_change(step, node)
     }
 
@@ -291,10 +332,14 @@ impl SimWorld {
         {
             let mut state = self.state();
             state.guard(step, &self.service)?;
+            if let Some(refusal) = state.not_ready(step) {
+                return Err(refusal);
+            }
             state.start_job(step);
         }
+        let id = job_id(step);
         loop {
-            let watched = self.watch(&step.host, &step.id);
+            let watched = self.watch(&step.host, &id);
             match watched {
                 Watched::Running { look_ms } => self.clock.until(look_ms).await,
                 Watched::Gone { after_ms, failure } => {
@@ -307,6 +352,41 @@ impl SimWorld {
                 }
             }
         }
+    }
+
+    /// Starts a check behind an address, or finds it, and asks for its result until there is one.
+    async fn act_elsewhere(&self, step: &Step) -> Result<Outcome, Failure> {
+        let Some((job, _)) = step.action.job() else { return Ok(Outcome::AlreadyDone) };
+        self.travel().await;
+        self.state().start_remote(step);
+        loop {
+            let (end, due_ms) = {
+                let state = self.state();
+                let remote = state.named.remote.get(job);
+                (remote.map(|remote| remote.end.clone()), remote.map_or(0, |remote| remote.due_ms))
+            };
+            match end {
+                Some(End::Running) => self.clock.until(due_ms).await,
+                Some(End::Done(result)) => {
+                    self.travel().await;
+                    return result;
+                }
+                Some(End::Lost) | None => {
+                    let what = format!("{}: job {job} is not known there", step.host);
+                    return Err(failure(FailureKind::InDoubt, what));
+                }
+            }
+        }
+    }
+
+    /// A request over the network, to somebody who is always there.
+    async fn travel(&self) {
+        let at_ms = {
+            let mut state = self.state();
+            let trip = state.pace.trip;
+            state.now_ms + state.chance.ms(trip)
+        };
+        self.clock.until(at_ms).await;
     }
 
     fn watch(&self, host: &HostName, id: &StepId) -> Watched {
@@ -354,6 +434,18 @@ impl SimWorld {
                 let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
                 observed.nodes.insert(name.clone(), Fact { at, value });
             }
+            Scope::Gate(environment, gate) => {
+                self.travel().await;
+                let state = self.state().gate_state(&(environment.clone(), gate.clone()), at);
+                self.travel().await;
+                observed.gates.insert(gate.clone(), Fact { at, value: Ok(state) });
+            }
+            Scope::Versions(_) => {
+                self.travel().await;
+                let offered = self.state().offered.clone();
+                self.travel().await;
+                observed.versions = Some(Fact { at, value: Ok(offered) });
+            }
         }
         observed
     }
@@ -377,7 +469,7 @@ impl World for SimWorld {
             biased;
             () = self.dead.cancelled() => std::future::pending().await,
             () = cancel.cancelled() => Err(failure(FailureKind::Interrupted, format!("{} was given up", step.id))),
-            result = self.carry_out(step) => result,
+            result = self.set_out(step) => result,
         }
     }
 }

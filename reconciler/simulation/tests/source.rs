@@ -3,7 +3,7 @@
 mod sample;
 
 use engine::Source;
-use model::{Reason, Version};
+use model::{Reason, ReleaseEdit, Track, Version};
 use sample::*;
 use simulation::SimSource;
 
@@ -90,4 +90,28 @@ async fn news_wakes_whoever_waits_and_is_news_once() {
     let committing = async { source.bump(&"production".into(), &version("2")) };
     let ((), committed) = tokio::join!(source.changed(), committing);
     assert!(committed.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_the_service_changes_one_version_and_overwrites_nobody() {
+    let source = SimSource::new(1);
+    source.commit("first", [desired("1")]);
+    source.read().await;
+    let edit = |from: &str, to: &str| ReleaseEdit {
+        environment: "production".into(),
+        track: Track::Main,
+        from: version(from),
+        to: version(to),
+        reason: "passed on staging".into(),
+    };
+    let commit = Source::commit(&source, &edit("1", "2")).await.unwrap();
+    let revision = source.read().await.revision.unwrap();
+    assert_eq!((revision.commit.id, revision.commit.author.as_str()), (commit, "reconcile"));
+    assert_eq!(target(&source).await, Some(version("2")));
+
+    source.bump(&"production".into(), &version("3")).unwrap();
+    let refused = Source::commit(&source, &edit("2", "2.1")).await.unwrap_err();
+    assert_eq!(refused, "[main] has version 3 by now, and not 2");
+    source.remote_gone(Some("could not resolve host"));
+    assert!(Source::commit(&source, &edit("3", "4")).await.is_err());
 }

@@ -129,7 +129,7 @@ async fn a_row_that_leaves_maintenance_takes_traffic_before_its_first_check() {
     seconds(10).await;
     must(&world, "r", "web-1", ready("web-1")).await;
     let row = see_row(&world, "lb-1", "web-1").await;
-    assert_eq!((row.status.as_str(), row.check), ("UP 1/3", Check::Pending));
+    assert_eq!((row.status.as_str(), row.check), ("UP 1/3", RowCheck::Pending));
     seconds(3).await;
     assert!(see_row(&world, "lb-1", "web-1").await.in_rotation());
 }

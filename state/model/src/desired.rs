@@ -3,6 +3,7 @@
 //! Everything here was checked by [`crate::parse`]: names exist, percentages are numbers of hosts, templates have
 //! only known placeholders. Nothing here is looked up again later.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -10,9 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{
-    BackendName, CommitId, EnvironmentName, HostName, LoadBalancerName, PackageName, RoleName, ServerName,
-    ServiceName,
+    BackendName, CheckName, CommitId, EnvironmentName, GateName, HostName, LoadBalancerName, PackageName,
+    RoleName, ServerName, ServiceName,
 };
+use crate::pipeline::{
+    Check, ConfigAgent, EmergencyBudget, Follow, Freeze, Gate, Migrations, Promotion, Stage,
+};
+use crate::release::{CanaryTarget, Emergency, Exceptions, Patch};
 use crate::version::Version;
 
 /// One environment at one accepted commit.
@@ -26,8 +31,16 @@ pub struct Desired {
     pub target: Version,
     /// What a person said about a version that git history does not know yet.
     pub direction: Option<Direction>,
-    /// Versions by first appearance as a target in accepted history, oldest first. Rank is the position here.
+    /// What the canary track should run, and its share; none: it takes main's version, first, without a share.
+    pub canary: Option<CanaryTarget>,
+    /// What people take responsibility for.
+    pub exceptions: Exceptions,
+    /// Versions by first appearance as a target of either track in accepted history, oldest first. Rank is the position
+    /// here.
     pub ranks: Vec<Version>,
+    /// Hosts that are in the fleet no more while our mark is on them, in their former roles: they are brought to a safe
+    /// point and let go. Never from a file: the service adds them.
+    pub departed: Vec<Role>,
     /// Hosts, load balancers and rollout policy.
     pub fleet: Fleet,
 }
@@ -76,7 +89,7 @@ pub enum Mode {
 }
 
 /// The part of an environment that shares a target version.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Track {
     /// Deployed first, with a small share of the traffic.
@@ -110,6 +123,31 @@ pub struct Fleet {
     pub max_parallel: usize,
     /// How long is too long.
     pub deadlines: Deadlines,
+    /// How a release moves.
+    pub policy: Policy,
+}
+
+/// How a release moves through an environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// In the order of the file. Empty only in a fleet that was not parsed: see [`Fleet::stages`].
+    pub stages: Vec<Stage>,
+    /// By name.
+    pub gates: BTreeMap<GateName, Gate>,
+    /// By name.
+    pub checks: BTreeMap<CheckName, Check>,
+    /// Once for each version.
+    pub migrations: Option<Migrations>,
+    /// Paused on hosts that are being worked on.
+    pub config_agent: Option<ConfigAgent>,
+    /// What a version must have passed.
+    pub promotion: Promotion,
+    /// Commits that the service writes.
+    pub follows: Vec<Follow>,
+    /// Windows in which nothing starts going forward.
+    pub freezes: Vec<Freeze>,
+    /// Instead of the usual budget, for an emergency.
+    pub emergency: EmergencyBudget,
 }
 
 /// How many of something may be out at once.
@@ -316,6 +354,29 @@ impl fmt::Display for OnTimeout {
 }
 
 impl Desired {
+    /// What a track should run: canary roles take main's version when there is no `[canary]`.
+    pub fn target_of(&self, track: Track) -> &Version {
+        match (&self.canary, track) {
+            (Some(canary), Track::Canary) => &canary.version,
+            (None, Track::Canary) | (_, Track::Main) => &self.target,
+        }
+    }
+
+    /// The emergency, when it is for this very version.
+    pub fn emergency(&self, version: &Version) -> Option<&Emergency> {
+        self.exceptions.emergency.as_ref().filter(|emergency| emergency.version == *version)
+    }
+
+    /// The patches of a role's hosts that run a release, in the order of the file.
+    pub fn patches<'a>(
+        &'a self,
+        role: &'a RoleName,
+        version: &'a Version,
+    ) -> impl Iterator<Item = &'a Patch> {
+        let patches = self.exceptions.patches.iter();
+        patches.filter(move |patch| patch.version == *version && patch.roles.contains(role))
+    }
+
     /// The position of a version's first appearance as a target, if it ever was one.
     pub fn rank(&self, version: &Version) -> Option<usize> {
         self.ranks.iter().position(|known| known == version)
@@ -323,6 +384,14 @@ impl Desired {
 }
 
 impl Fleet {
+    /// The stages of a release, in order; of a fleet without any: every role in order, the canary track first.
+    pub fn stages(&self) -> Cow<'_, [Stage]> {
+        if self.policy.stages.is_empty() {
+            return Cow::Owned(Stage::whole_fleet(&self.roles));
+        }
+        Cow::Borrowed(&self.policy.stages)
+    }
+
     /// Every managed host with its role, in order.
     pub fn hosts(&self) -> impl Iterator<Item = (&Role, &HostName)> {
         self.roles.iter().flat_map(|role| role.hosts.iter().map(move |host| (role, host)))

@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::desired::{Role, Track};
 use crate::failure::Failure;
-use crate::ids::{CommitId, EnvironmentName, Generation, StepId};
+use crate::ids::{CommitId, EnvironmentName, GateName, Generation, StageName, StepId};
+use crate::job::JobKey;
+use crate::observed::Verdict;
 use crate::step::{Outcome, Step};
 use crate::version::Version;
 
@@ -23,6 +26,7 @@ pub struct Recorded {
 }
 
 /// What happened.
+#[expect(clippy::large_enum_variant, reason = "steps are the most frequent events; a box would cost each of them")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum Event {
@@ -48,6 +52,9 @@ pub enum Event {
         subject: String,
         /// The main track's target.
         version: Version,
+        /// The canary track's, when it has one of its own.
+        #[serde(default)]
+        canary: Option<Version>,
     },
     /// A revision was refused; the one before stays in force.
     Refused {
@@ -95,6 +102,133 @@ pub enum Event {
         /// The reason in words; none: nothing waits.
         reason: Option<String>,
     },
+    /// A stage began its work.
+    StageBegan {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// Which.
+        stage: StageName,
+        /// With which release.
+        version: Version,
+    },
+    /// A stage's work is done; its soak and its checks begin.
+    StageWorked {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// Which.
+        stage: StageName,
+        /// With which release.
+        version: Version,
+    },
+    /// A stage passed: worked, soaked, checked, with its gates green.
+    StagePassed {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// Which.
+        stage: StageName,
+        /// With which release.
+        version: Version,
+    },
+    /// A track has passed all its stages with a version. Other environments may require it.
+    Passed {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// Which track.
+        track: Track,
+        /// The release.
+        version: Version,
+        /// What it went through.
+        stages: Vec<StageName>,
+    },
+    /// A person takes responsibility that a version has passed, or the record of it was lost.
+    Verified {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// Which track.
+        track: Track,
+        /// The release.
+        version: Version,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// The canary's share has reached a value on every load balancer, as read back.
+    ShareReached {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// The canary's release.
+        version: Version,
+        /// Percent.
+        weight: u8,
+    },
+    /// The canary was taken out of the shared backends' traffic: a gate is red.
+    ShareWithdrawn {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// Which gate.
+        gate: GateName,
+    },
+    /// A gate says something else than before.
+    GateTurned {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// Which.
+        gate: GateName,
+        /// What it says.
+        verdict: Verdict,
+        /// What was answered.
+        value: String,
+    },
+    /// A person stops everything new in an environment for a time.
+    Paused {
+        /// Which environment.
+        environment: EnvironmentName,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Until when at the latest.
+        until: Timestamp,
+    },
+    /// A person ends a pause.
+    Resumed {
+        /// Which environment.
+        environment: EnvironmentName,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// The fleet is taken as it was found, by a person or at its first sight: versions that run count as migrated.
+    Adopted {
+        /// Which environment.
+        environment: EnvironmentName,
+        /// Who; the service itself at first sight.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Releases that were found running.
+        running: Vec<Version>,
+        /// Migrations and checks that hosts remember, with whether they succeeded.
+        jobs: Vec<(JobKey, bool)>,
+    },
+    /// Hosts left the fleet with our mark on them.
+    Departed {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// In their former roles.
+        roles: Vec<Role>,
+    },
+    /// The service wrote a commit.
+    Committed {
+        /// For which environment.
+        environment: EnvironmentName,
+        /// The commit.
+        commit: CommitId,
+        /// First line of its message.
+        subject: String,
+    },
     /// Actual equals desired.
     Converged {
         /// Which environment.
@@ -107,6 +241,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether the other environments remember it too: what has passed here may be required there.
+    pub fn concerns_every_environment(&self) -> bool {
+        matches!(self, Self::Passed { .. } | Self::Verified { .. })
+    }
+
     /// The environment it belongs to; none: to all of them.
     pub fn environment(&self) -> Option<&EnvironmentName> {
         match self {
@@ -114,6 +253,19 @@ impl Event {
             | Self::StepFinished { environment, .. }
             | Self::Retried { environment, .. }
             | Self::WaitingChanged { environment, .. }
+            | Self::StageBegan { environment, .. }
+            | Self::StageWorked { environment, .. }
+            | Self::StagePassed { environment, .. }
+            | Self::Passed { environment, .. }
+            | Self::Verified { environment, .. }
+            | Self::ShareReached { environment, .. }
+            | Self::ShareWithdrawn { environment, .. }
+            | Self::GateTurned { environment, .. }
+            | Self::Paused { environment, .. }
+            | Self::Resumed { environment, .. }
+            | Self::Adopted { environment, .. }
+            | Self::Departed { environment, .. }
+            | Self::Committed { environment, .. }
             | Self::Converged { environment, .. } => Some(environment),
             Self::StepStarted { step } => Some(&step.environment),
             Self::ServiceStarted { .. } | Self::Refused { .. } | Self::HistoryAccepted { .. } => None,

@@ -42,6 +42,12 @@ pub enum FailureKind {
     ActivateFailed,
     /// A command of the user's ended with an error.
     CommandFailed,
+    /// Migrations may not begin yet: something from before is left to finish.
+    NotReady,
+    /// A check or a migration ran and did not succeed.
+    JobFailed,
+    /// A patch does not fit, or its files are not as it left them.
+    PatchFailed,
     /// The load balancer refused a command or did not do it.
     LoadBalancerRefused,
     /// The host carries a claim of a newer generation or of another service.
@@ -80,8 +86,13 @@ impl FailureKind {
             | Self::DiskFull
             | Self::VersionNotFound
             | Self::SourceUnavailable
+            | Self::NotReady
             | Self::LoadBalancerRefused => Follows::Retry,
-            Self::InstallFailed | Self::ActivateFailed | Self::CommandFailed => Follows::Attempt,
+            Self::InstallFailed
+            | Self::ActivateFailed
+            | Self::CommandFailed
+            | Self::JobFailed
+            | Self::PatchFailed => Follows::Attempt,
             Self::Interrupted => Follows::Look,
             Self::Superseded | Self::InDoubt | Self::Bug => Follows::Person,
         }
@@ -102,6 +113,9 @@ impl fmt::Display for FailureKind {
             Self::InstallFailed => "install failed",
             Self::ActivateFailed => "activation failed",
             Self::CommandFailed => "command failed",
+            Self::NotReady => "something from before is left to finish",
+            Self::JobFailed => "job failed",
+            Self::PatchFailed => "patch failed",
             Self::LoadBalancerRefused => "load balancer refused",
             Self::Superseded => "claimed by another service",
             Self::InDoubt => "in doubt",

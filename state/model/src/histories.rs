@@ -37,6 +37,10 @@ impl Histories {
             self.service = Some((*generation, service.clone()));
         }
         match event.environment() {
+            Some(environment) if event.concerns_every_environment() => {
+                self.of(&environment.clone());
+                self.environments.values_mut().try_for_each(|history| history.apply(*at, event))
+            }
             Some(environment) => self.of(&environment.clone()).apply(*at, event),
             None => self.environments.values_mut().try_for_each(|history| history.apply(*at, event)),
         }
@@ -45,8 +49,11 @@ impl Histories {
     /// An environment's history; a new one under the newest service when it was never mentioned.
     pub fn of(&mut self, environment: &EnvironmentName) -> &mut History {
         let service = self.service.clone();
+        let released = || self.environments.values().next().map(|any| any.progress.released.clone());
+        let released = if self.environments.contains_key(environment) { None } else { released() };
         self.environments.entry(environment.clone()).or_insert_with(|| {
             let mut history = History::new(environment.clone());
+            history.progress.released = released.unwrap_or_default();
             if let Some((generation, name)) = service {
                 history.generation = generation;
                 history.service = name;

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::desired::Role;
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Follows};
 use crate::ids::{CommitId, EnvironmentName, Generation, HostName, StepId};
 use crate::observed::Claim;
+use crate::progress::Progress;
 use crate::step::{Action, ActionKind, Outcome, ReadyBecause, Step};
 use crate::version::Version;
 
@@ -55,6 +57,10 @@ pub struct History {
     pub converged: Option<(CommitId, Timestamp)>,
     /// How long successful actions took, as a moving mean in milliseconds.
     pub durations_ms: BTreeMap<ActionKind, i64>,
+    /// How releases moved.
+    pub progress: Progress,
+    /// Hosts that left the fleet with our mark on them, in their former roles.
+    pub departed: BTreeMap<HostName, Role>,
 }
 
 /// A step under way.
@@ -101,8 +107,12 @@ pub struct Accepted {
     pub commit: CommitId,
     /// The target.
     pub version: Version,
+    /// The canary track's, when it has one of its own.
+    pub canary: Option<Version>,
     /// Since when.
     pub at: Timestamp,
+    /// Since when the main track has this target.
+    pub main_since: Timestamp,
 }
 
 /// An event that cannot follow what came before.
@@ -147,6 +157,8 @@ impl History {
             accepted: None,
             converged: None,
             durations_ms: BTreeMap::new(),
+            progress: Progress::default(),
+            departed: BTreeMap::new(),
         }
     }
 
@@ -156,27 +168,51 @@ impl History {
     /// [`IllegalEvent`] when the event cannot follow; the history is then unchanged.
     pub fn apply(&mut self, at: Timestamp, event: &Event) -> Result<(), IllegalEvent> {
         if event.environment().is_some_and(|environment| *environment != self.environment) {
+            if event.concerns_every_environment() {
+                self.progress.apply(at, event);
+            }
             return Ok(());
         }
+        self.progress.apply(at, event);
         match event {
             Event::ServiceStarted { generation, service, .. } => {
                 self.service_started(at, *generation, service)
             }
-            Event::Accepted { commit, version, .. } => {
-                self.accept(at, commit, version);
+            Event::Accepted { commit, version, canary, .. } => {
+                self.accept(at, commit, version, canary.as_ref());
                 Ok(())
             }
             Event::StepStarted { step } => self.start(at, step),
             Event::StepFinished { step, result, .. } => self.finish(at, step, result),
             Event::Retried { .. } => {
                 self.forget_troubles();
+                self.progress.retry();
+                Ok(())
+            }
+            Event::Departed { roles, .. } => {
+                let hosts = roles.iter().flat_map(|role| role.hosts.iter().map(move |host| (host, role)));
+                self.departed.extend(hosts.map(|(host, role)| (host.clone(), role.clone())));
                 Ok(())
             }
             Event::Converged { commit, .. } => {
                 self.converged = Some((commit.clone(), at));
                 Ok(())
             }
-            Event::Refused { .. } | Event::HistoryAccepted { .. } | Event::WaitingChanged { .. } => Ok(()),
+            Event::Refused { .. }
+            | Event::HistoryAccepted { .. }
+            | Event::WaitingChanged { .. }
+            | Event::StageBegan { .. }
+            | Event::StageWorked { .. }
+            | Event::StagePassed { .. }
+            | Event::Passed { .. }
+            | Event::Verified { .. }
+            | Event::ShareReached { .. }
+            | Event::ShareWithdrawn { .. }
+            | Event::GateTurned { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::Adopted { .. }
+            | Event::Committed { .. } => Ok(()),
         }
     }
 
@@ -217,19 +253,45 @@ impl History {
                 self.drained.entry(step.host.clone()).or_insert(at);
             }
             Action::Activate { .. } => self.activate(at, step, 0),
+            Action::Retire { .. } => self.retire(at, step),
             Action::Download { .. }
             | Action::Cut { .. }
             | Action::Install { .. }
             | Action::Ready { .. }
+            | Action::Weigh { .. }
+            | Action::Migrate { .. }
+            | Action::Check { .. }
+            | Action::PauseAgent { .. }
+            | Action::ResumeAgent { .. }
+            | Action::Pin { .. }
+            | Action::Patch { .. }
             | Action::Release => {}
         }
     }
 
-    fn accept(&mut self, at: Timestamp, commit: &CommitId, version: &Version) {
-        if self.accepted.as_ref().is_none_or(|accepted| accepted.version != *version) {
-            self.forget_troubles();
+    fn accept(&mut self, at: Timestamp, commit: &CommitId, version: &Version, canary: Option<&Version>) {
+        let before = self.accepted.as_ref();
+        let same_main = before.is_some_and(|accepted| accepted.version == *version);
+        let same_canary = before.is_some_and(|accepted| accepted.canary.as_ref() == canary);
+        let main_since = before.filter(|_| same_main).map_or(at, |accepted| accepted.main_since);
+        if !(same_main && same_canary) {
+            // What stays a target of its track keeps its troubles; a change of the other track is no news for it.
+            let stays = |v: &Version| (same_main && v == version) || (same_canary && Some(v) == canary);
+            self.troubles.retain(|_, trouble| stays(&trouble.version));
+            for activated in self.activated.values_mut().filter(|activated| !stays(&activated.version)) {
+                activated.times = 0;
+            }
         }
-        self.accepted = Some(Accepted { commit: commit.clone(), version: version.clone(), at });
+        let (commit, version, canary) = (commit.clone(), version.clone(), canary.cloned());
+        self.accepted = Some(Accepted { commit, version, canary, at, main_since });
+    }
+
+    /// A host that is declared out is drained by us: should it come back, that is ours to undo.
+    fn retire(&mut self, at: Timestamp, step: &Step) {
+        if !self.claims.contains_key(&step.host) {
+            self.claim(at, step, std::collections::BTreeSet::new());
+        }
+        self.drained.entry(step.host.clone()).or_insert(at);
     }
 
     fn forget_troubles(&mut self) {
@@ -245,6 +307,7 @@ impl History {
         }
         self.steps += 1;
         self.touch(at, step);
+        self.progress.job_begins(at, step);
         self.in_flight.insert(step.id.clone(), InFlight { step: step.clone(), since: at });
         Ok(())
     }
@@ -290,9 +353,21 @@ impl History {
             Action::Release => {
                 self.claims.remove(&step.host);
                 self.drained.remove(&step.host);
+                self.departed.remove(&step.host);
             }
-            Action::Download { .. } | Action::Cut { .. } | Action::Install { .. } => {}
+            Action::Retire { .. } => self.retire(at, step),
+            Action::Download { .. }
+            | Action::Cut { .. }
+            | Action::Install { .. }
+            | Action::Weigh { .. }
+            | Action::Migrate { .. }
+            | Action::Check { .. }
+            | Action::PauseAgent { .. }
+            | Action::ResumeAgent { .. }
+            | Action::Pin { .. }
+            | Action::Patch { .. } => {}
         }
+        self.progress.succeeded(at, step, outcome);
         let kind = step.action.kind();
         self.troubles.retain(|host, trouble| *host != step.host || !is_over(trouble, kind));
         if matches!(outcome, Outcome::Changed(_)) {
@@ -331,6 +406,10 @@ impl History {
     fn fail(&mut self, at: Timestamp, step: &Step, failure: &Failure) {
         if failure.kind.follows() == Follows::Look {
             self.assume_begun(at, step);
+            return;
+        }
+        if step.action.job().is_some() && failure.kind.follows() != Follows::Retry {
+            self.progress.job_fails(at, step, failure);
             return;
         }
         self.trouble_grows(at, step, step.action.kind(), failure);

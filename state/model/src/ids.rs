@@ -81,6 +81,18 @@ name!(
     CommitId
 );
 name!(
+    /// A step of a release.
+    StageName
+);
+name!(
+    /// A condition on the outside world.
+    GateName
+);
+name!(
+    /// A job that tests a release.
+    CheckName
+);
+name!(
     /// One step, for ever: unique across services and restarts, and the name of its job on a host.
     StepId
 );

@@ -5,12 +5,17 @@
 pub mod desired;
 pub mod event;
 pub mod failure;
+pub mod freeze;
 pub mod histories;
 pub mod history;
 pub mod ids;
+pub mod job;
 pub mod observed;
 pub mod parse;
+pub mod pipeline;
 pub mod plan;
+pub mod progress;
+pub mod release;
 pub mod revision;
 pub mod step;
 pub mod version;
@@ -19,22 +24,34 @@ mod waiting_text;
 
 pub use desired::{
     Activate, Argv, BackendId, Commit, Deadlines, Desired, Direction, DrainPolicy, Fleet, Health, Limit,
-    LoadBalancer, Mode, OnTimeout, Probe, Role, Service, Track,
+    LoadBalancer, Mode, OnTimeout, Policy, Probe, Role, Service, Track,
 };
 pub use event::{Event, JOURNAL_FORMAT, Recorded};
 pub use failure::{Failure, FailureKind, Follows};
+pub use freeze::Window;
 pub use histories::Histories;
 pub use history::{Accepted, Activated, History, IllegalEvent, InFlight, MAX_ATTEMPTS, Trouble, backoff};
 pub use ids::{
-    BackendName, CommitId, EnvironmentName, Generation, HostName, LoadBalancerName, PackageName, RoleName,
-    RowId, ServerName, ServiceName, StepId,
+    BackendName, CheckName, CommitId, EnvironmentName, GateName, Generation, HostName, LoadBalancerName,
+    PackageName, RoleName, RowId, ServerName, ServiceName, StageName, StepId,
 };
+pub use job::{JobKey, JobKind, JobName, JobRecord, JobState};
 pub use observed::{
-    Admin, Check, Claim, Fact, HealthState, HostState, NodeState, Observed, PackageState, Row, Running,
-    ServiceState, Unknown, UnknownKind,
+    Admin, AgentState, Claim, Fact, GATE_GAP, GateState, HealthState, HostState, NodeState, Observed,
+    PackageState, Row, RowCheck, Running, ServiceState, Unknown, UnknownKind, Verdict,
 };
-pub use plan::{Plan, RoleProgress, Scope, Standing};
+pub use pipeline::{
+    Check, CheckRun, ConfigAgent, Day, EmergencyBudget, Follow, Freeze, Gate, GateQuestion, InFlightAtFreeze,
+    MigrationJob, Migrations, Moment, OnRed, Promotion, Requirement, Run, Stage, Threshold,
+};
+pub use plan::{
+    Plan, ReleaseEdit, RoleProgress, Scope, Share, StageProgress, StageStanding, Standing, TrackProgress,
+};
+pub use progress::{Pass, Pause, Progress, ReachedShare, StageRun};
+pub use release::{
+    Allow, CanaryTarget, Emergency, Exceptions, Hold, HoldScope, Out, OutTarget, Patch, RampStep, Veto,
+};
 pub use revision::{Reading, Revision};
-pub use step::{Action, ActionKind, Floor, Outcome, ReadyBecause, Step};
+pub use step::{Action, ActionKind, Floor, Outcome, PatchFile, ReadyBecause, Step};
 pub use version::{InvalidVersion, Version};
 pub use waiting::{EndedBy, Reason, Subject, Waiting};

@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{
-    BackendName, CommitId, EnvironmentName, Generation, HostName, PackageName, RowId, ServerName,
+    BackendName, CommitId, EnvironmentName, GateName, Generation, HostName, PackageName, RowId, ServerName,
     ServiceName, StepId,
 };
+use crate::job::JobName;
 use crate::version::Version;
 
 /// Everything that was last seen. Absent: never looked at.
@@ -19,17 +20,31 @@ pub struct Observed {
     pub hosts: BTreeMap<HostName, Fact<HostState>>,
     /// Load balancer nodes.
     pub nodes: BTreeMap<HostName, Fact<NodeState>>,
+    /// Gates.
+    pub gates: BTreeMap<GateName, Fact<GateState>>,
+    /// Package versions that the sources offer, of the environment's first package.
+    pub versions: Option<Fact<BTreeSet<Version>>>,
+    /// Hosts that are one machine with another host, by machine-id: the other one's environment and name. Found by
+    /// comparing readings, never read.
+    pub twins: BTreeMap<HostName, (EnvironmentName, HostName)>,
 }
 
 impl Observed {
     /// Takes in newer facts; an older fact never replaces a newer one.
     pub fn merge(&mut self, other: Self) {
-        let Self { hosts, nodes } = other;
+        let Self { hosts, nodes, gates, versions, twins: _ } = other;
         for (host, fact) in hosts {
             merge_fact(&mut self.hosts, host, fact);
         }
         for (node, fact) in nodes {
             merge_fact(&mut self.nodes, node, fact);
+        }
+        for (gate, fact) in gates {
+            let fact = continued(self.gates.get(&gate), fact);
+            merge_fact(&mut self.gates, gate, fact);
+        }
+        if let Some(fact) = versions.filter(|new| self.versions.as_ref().is_none_or(|old| old.at <= new.at)) {
+            self.versions = Some(fact);
         }
     }
 
@@ -44,7 +59,7 @@ impl Observed {
     }
 }
 
-fn merge_fact<T>(map: &mut BTreeMap<HostName, Fact<T>>, name: HostName, fact: Fact<T>) {
+fn merge_fact<N: Ord, T>(map: &mut BTreeMap<N, Fact<T>>, name: N, fact: Fact<T>) {
     if map.get(&name).is_none_or(|old| old.at <= fact.at) {
         map.insert(name, fact);
     }
@@ -103,6 +118,68 @@ impl fmt::Display for UnknownKind {
     }
 }
 
+/// How a gate was seen, and how long it has been so without a break.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateState {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was answered, in one line: the alerts, the number, the error.
+    pub value: String,
+    /// Since when every reading has had this verdict, with no gap longer than [`GATE_GAP`]. A reading by itself has its
+    /// own time here.
+    pub since: Timestamp,
+}
+
+/// What a gate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// As it should be.
+    Green,
+    /// Not as it should be.
+    Red,
+    /// It was asked, and there is nothing to judge.
+    NoData,
+    /// It could not be asked.
+    Error,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Green => "green",
+            Self::Red => "red",
+            Self::NoData => "no data",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// Between two readings further apart than this anything may have happened.
+pub const GATE_GAP: SignedDuration = SignedDuration::from_secs(60);
+
+/// A reading that says the same as the one before it goes on from there.
+fn continued(old: Option<&Fact<GateState>>, mut new: Fact<GateState>) -> Fact<GateState> {
+    let old = old.filter(|old| old.at <= new.at && new.at.duration_since(old.at) <= GATE_GAP);
+    if let (Some(Ok(before)), Ok(now)) = (old.map(|old| &old.value), &mut new.value) {
+        if before.verdict == now.verdict {
+            now.since = now.since.min(before.since);
+        }
+    }
+    new
+}
+
+/// The configuration agent on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentState {
+    /// It runs from time to time.
+    pub active: bool,
+    /// A run is under way.
+    pub busy: bool,
+    /// We paused it: our mark is there. Somebody else's pause has none.
+    pub paused_by_us: bool,
+}
+
 /// A host as seen in one reading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostState {
@@ -130,6 +207,14 @@ pub struct HostState {
     pub job: Option<StepId>,
     /// Jobs of ours that began and have no end, and are not running: nobody knows what they did.
     pub in_doubt: BTreeSet<StepId>,
+    /// Patches that are applied, by checksum: their marks are there and the files are as they left them.
+    pub patches: BTreeSet<String>,
+    /// The configuration agent, where there is one.
+    pub agent: Option<AgentState>,
+    /// The highest generation that ever claimed the host, as it remembers.
+    pub last_generation: Option<Generation>,
+    /// Migrations and checks of ours that ended there, with their exit codes.
+    pub jobs: BTreeMap<JobName, i32>,
 }
 
 /// A package as dpkg tells it.
@@ -249,7 +334,7 @@ pub struct Row {
     /// Its address, without the port.
     pub address: String,
     /// The last health check.
-    pub check: Check,
+    pub check: RowCheck,
 }
 
 /// What the administrative mask says.
@@ -267,7 +352,7 @@ pub enum Admin {
 /// What the load balancer's own check said last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Check {
+pub enum RowCheck {
     /// Good.
     Passed,
     /// Bad.

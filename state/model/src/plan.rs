@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::Direction;
-use crate::ids::{CommitId, EnvironmentName, HostName, RoleName};
+use crate::desired::{BackendId, Direction, Track};
+use crate::event::Event;
+use crate::ids::{CommitId, EnvironmentName, GateName, HostName, RoleName, StageName};
 use crate::step::Step;
 use crate::version::Version;
 use crate::waiting::{EndedBy, Reason, Waiting};
@@ -35,7 +36,93 @@ pub struct Plan {
     pub progress: Vec<RoleProgress>,
     /// Things worth telling that stop nothing.
     pub notes: Vec<String>,
+    /// Each track: where it goes, and how far each of its stages is. Canary first.
+    #[serde(default)]
+    pub tracks: Vec<TrackProgress>,
+    /// What this pass found out and the journal has to remember, before anything else starts.
+    #[serde(default)]
+    pub records: Vec<Event>,
+    /// Commits that the service should write.
+    #[serde(default)]
+    pub edits: Vec<ReleaseEdit>,
+    /// The canary's share of each shared backend on each node.
+    #[serde(default)]
+    pub shares: Vec<Share>,
 }
+
+/// A change of one version in release.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseEdit {
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Which version.
+    pub track: Track,
+    /// What stands there now.
+    pub from: Version,
+    /// What should.
+    pub to: Version,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// How a track moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackProgress {
+    /// Which.
+    pub track: Track,
+    /// What it should run.
+    pub target: Version,
+    /// Which way.
+    pub direction: Direction,
+    /// In fast mode, with its reason.
+    pub emergency: Option<String>,
+    /// In the order of work.
+    pub stages: Vec<StageProgress>,
+}
+
+/// How far a stage is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageProgress {
+    /// Which.
+    pub stage: StageName,
+    /// How far.
+    pub standing: StageStanding,
+}
+
+/// How far a stage is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "standing")]
+pub enum StageStanding {
+    /// Not begun.
+    Ahead,
+    /// Its work is under way, or may be.
+    Working,
+    /// Its work is done; checks and the soak are not.
+    Watching {
+        /// When the soak ends at the earliest.
+        until: Timestamp,
+    },
+    /// Done with this version.
+    Passed,
+    /// Not needed this time: going back, or an emergency.
+    Skipped,
+}
+
+/// The canary's share of a shared backend on one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Which backend.
+    pub backend: BackendId,
+    /// On which node.
+    pub node: HostName,
+    /// Percent that it should be now.
+    pub desired: u8,
+    /// Percent that the weights give, as read back.
+    pub achieved: f64,
+}
+
+// Shares are computed from whole numbers above zero, so there is no NaN.
+impl Eq for Share {}
 
 /// What may be looked at by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +132,10 @@ pub enum Scope {
     Host(HostName),
     /// A load balancer node.
     Node(HostName),
+    /// A gate of an environment.
+    Gate(EnvironmentName, GateName),
+    /// The package versions that an environment's sources offer.
+    Versions(EnvironmentName),
 }
 
 /// How an environment stands, in one word.
@@ -64,7 +155,10 @@ pub enum Standing {
 impl Plan {
     /// How the environment stands. `busy`: steps of it are in flight.
     pub fn standing(&self, busy: bool) -> Standing {
-        let done = self.progress.iter().all(|role| role.done == role.hosts);
+        let over =
+            |stage: &StageProgress| matches!(stage.standing, StageStanding::Passed | StageStanding::Skipped);
+        let passed = self.tracks.iter().flat_map(|track| &track.stages).all(over);
+        let done = passed && self.progress.iter().all(|role| role.done == role.hosts);
         if done && self.steps.is_empty() && !busy && !self.progress.is_empty() {
             return Standing::Converged;
         }

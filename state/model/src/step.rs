@@ -6,8 +6,12 @@ use std::fmt;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Argv, BackendId, Service};
-use crate::ids::{CommitId, EnvironmentName, Generation, HostName, PackageName, RoleName, RowId, StepId};
+use crate::desired::{Argv, BackendId, Service, Track};
+use crate::ids::{
+    CommitId, EnvironmentName, Generation, HostName, PackageName, RoleName, RowId, StageName, StepId,
+};
+use crate::job::{JobKey, JobName};
+use crate::pipeline::{Check, ConfigAgent, MigrationJob};
 use crate::version::Version;
 
 /// One action on one target. Names everything; leaves no choice to execution.
@@ -17,9 +21,10 @@ pub struct Step {
     pub id: StepId,
     /// For which environment.
     pub environment: EnvironmentName,
-    /// On which host. Load balancer rows touched on its behalf are in the action.
+    /// On which host. Load balancer rows touched on its behalf are in the action. Weights: the load balancer node. A
+    /// check over the network: whom it asks, for people.
     pub host: HostName,
-    /// Its role.
+    /// Its role; of a host without one: what it is for, in brackets, which no role's name has.
     pub role: RoleName,
     /// The commit that wants it.
     pub commit: CommitId,
@@ -33,6 +38,9 @@ pub struct Step {
     pub why: String,
     /// After this long in flight it is reported and blocks new hosts. Nothing is killed.
     pub deadline: SignedDuration,
+    /// The stage that it belongs to; none: upkeep between stages.
+    #[serde(default)]
+    pub stage: Option<StageName>,
 }
 
 /// The kinds of effect.
@@ -89,6 +97,73 @@ pub enum Action {
     },
     /// Take our mark off the host.
     Release,
+    /// Drain the rows of a host that is declared out, without touching the host: it may be dead.
+    Retire {
+        /// On every node.
+        rows: BTreeSet<RowId>,
+    },
+    /// Set the weights of rows on one node, which is the step's host, and read them back.
+    Weigh {
+        /// Each row's weight, 0 to 256.
+        weights: BTreeMap<RowId, u32>,
+    },
+    /// Run migrations, or find them by the job's name and wait for their end. Never started twice under one name.
+    Migrate {
+        /// The job's name.
+        job: JobName,
+        /// What it is for.
+        key: JobKey,
+        /// Must end with 0 first.
+        ready: Option<Argv>,
+        /// What to run.
+        run: MigrationJob,
+    },
+    /// Run a check, or find it by the job's name and wait for its end. Never started twice under one name.
+    Check {
+        /// The job's name.
+        job: JobName,
+        /// What it is for.
+        key: JobKey,
+        /// Which track it tests.
+        track: Track,
+        /// How it is run, and how long it may take.
+        check: Check,
+    },
+    /// Pause the configuration agent, with a mark on the host that says why.
+    PauseAgent {
+        /// Its commands.
+        agent: ConfigAgent,
+    },
+    /// Start the configuration agent again that we paused, and take the mark away.
+    ResumeAgent {
+        /// Its commands.
+        agent: ConfigAgent,
+    },
+    /// Tell the configuration agent a track's version, on the migration host.
+    Pin {
+        /// Whose version.
+        track: Track,
+        /// What to run; `{environment}`, `{version}` and `{track}` are replaced.
+        command: Argv,
+    },
+    /// Bring a host to exactly these patches: revert what else is applied, then apply what is missing.
+    Patch {
+        /// In order.
+        want: Vec<PatchFile>,
+    },
+}
+
+/// A patch as a host needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchFile {
+    /// Names it on the host, and proves its contents.
+    pub sha256: String,
+    /// Where it lies in the repository, for people.
+    pub file: String,
+    /// The folder that it applies to.
+    pub root: String,
+    /// In unified form.
+    pub contents: String,
 }
 
 /// Why rows go back into rotation.
@@ -123,6 +198,22 @@ pub enum ActionKind {
     Ready,
     /// See [`Action::Release`].
     Release,
+    /// See [`Action::Retire`].
+    Retire,
+    /// See [`Action::Weigh`].
+    Weigh,
+    /// See [`Action::Migrate`].
+    Migrate,
+    /// See [`Action::Check`].
+    Check,
+    /// See [`Action::PauseAgent`].
+    PauseAgent,
+    /// See [`Action::ResumeAgent`].
+    ResumeAgent,
+    /// See [`Action::Pin`].
+    Pin,
+    /// See [`Action::Patch`].
+    Patch,
 }
 
 impl fmt::Display for ActionKind {
@@ -137,6 +228,14 @@ impl fmt::Display for ActionKind {
             Self::Activate => "activate",
             Self::Ready => "ready",
             Self::Release => "release",
+            Self::Retire => "retire",
+            Self::Weigh => "weigh",
+            Self::Migrate => "migrate",
+            Self::Check => "check",
+            Self::PauseAgent => "pause-agent",
+            Self::ResumeAgent => "resume-agent",
+            Self::Pin => "pin",
+            Self::Patch => "patch",
         })
     }
 }
@@ -154,20 +253,45 @@ impl Action {
             Self::Activate { .. } => ActionKind::Activate,
             Self::Ready { .. } => ActionKind::Ready,
             Self::Release => ActionKind::Release,
+            Self::Retire { .. } => ActionKind::Retire,
+            Self::Weigh { .. } => ActionKind::Weigh,
+            Self::Migrate { .. } => ActionKind::Migrate,
+            Self::Check { .. } => ActionKind::Check,
+            Self::PauseAgent { .. } => ActionKind::PauseAgent,
+            Self::ResumeAgent { .. } => ActionKind::ResumeAgent,
+            Self::Pin { .. } => ActionKind::Pin,
+            Self::Patch { .. } => ActionKind::Patch,
         }
     }
 
-    /// The load balancer rows that it touches.
+    /// The load balancer rows whose administrative state it changes.
     pub fn rows(&self) -> Option<&BTreeSet<RowId>> {
         match self {
-            Self::Drain { rows } | Self::Maint { rows } | Self::Cut { rows } | Self::Ready { rows, .. } => {
-                Some(rows)
-            }
+            Self::Drain { rows }
+            | Self::Maint { rows }
+            | Self::Cut { rows }
+            | Self::Retire { rows }
+            | Self::Ready { rows, .. } => Some(rows),
             Self::Download { .. }
             | Self::Claim { .. }
             | Self::Install { .. }
             | Self::Activate { .. }
+            | Self::Weigh { .. }
+            | Self::Migrate { .. }
+            | Self::Check { .. }
+            | Self::PauseAgent { .. }
+            | Self::ResumeAgent { .. }
+            | Self::Pin { .. }
+            | Self::Patch { .. }
             | Self::Release => None,
+        }
+    }
+
+    /// The job that it runs, which must not run twice.
+    pub fn job(&self) -> Option<(&JobName, &JobKey)> {
+        match self {
+            Self::Migrate { job, key, .. } | Self::Check { job, key, .. } => Some((job, key)),
+            _ => None,
         }
     }
 }
@@ -175,7 +299,12 @@ impl Action {
 impl Step {
     /// The load balancer nodes that it touches.
     pub fn nodes(&self) -> BTreeSet<&HostName> {
-        self.action.rows().into_iter().flatten().map(|row| &row.node).collect()
+        let weighed = match &self.action {
+            Action::Weigh { weights } => Some(weights.keys()),
+            _ => None,
+        };
+        let rows = self.action.rows().into_iter().flatten().chain(weighed.into_iter().flatten());
+        rows.map(|row| &row.node).collect()
     }
 }
 

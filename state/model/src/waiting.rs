@@ -6,10 +6,13 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{BackendId, OnTimeout};
+use crate::desired::{BackendId, OnTimeout, Track};
 use crate::failure::Failure;
-use crate::ids::{CommitId, Generation, HostName, RoleName, RowId, StepId};
-use crate::observed::UnknownKind;
+use crate::ids::{CommitId, EnvironmentName, GateName, Generation, HostName, RoleName, RowId, StageName, StepId};
+use crate::job::JobKey;
+use crate::observed::{UnknownKind, Verdict};
+use crate::pipeline::Requirement;
+use crate::release::HoldScope;
 use crate::step::{ActionKind, Floor};
 use crate::version::Version;
 
@@ -30,6 +33,10 @@ pub struct Waiting {
 pub enum Subject {
     /// The environment as a whole.
     Environment,
+    /// A track.
+    Track(Track),
+    /// A stage.
+    Stage(StageName),
     /// A role.
     Role(RoleName),
     /// A host.
@@ -40,6 +47,8 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Environment => f.write_str("environment"),
+            Self::Track(track) => write!(f, "track {track}"),
+            Self::Stage(stage) => write!(f, "stage {stage}"),
             Self::Role(role) => write!(f, "role {role}"),
             Self::Host(host) => write!(f, "{host}"),
         }
@@ -223,6 +232,167 @@ pub enum Reason {
         /// Which backend.
         backend: BackendId,
     },
+    /// A person has vetoed the version: it is only ever moved away from.
+    Vetoed {
+        /// Which.
+        version: Version,
+        /// Why, in the person's words.
+        why: String,
+    },
+    /// A person holds a track, in git.
+    Held {
+        /// What is held.
+        scope: HoldScope,
+        /// Why, in the person's words.
+        why: String,
+        /// Until when; none: until it leaves the file.
+        until: Option<Timestamp>,
+    },
+    /// A person has paused the environment.
+    Paused {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// Until when at the latest.
+        until: Timestamp,
+    },
+    /// A freeze is on.
+    Frozen {
+        /// Why.
+        why: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// By history, the stage would not be done before a freeze begins.
+    WouldNotFinish {
+        /// Which.
+        stage: StageName,
+        /// How long it would take.
+        takes: SignedDuration,
+        /// When the freeze begins.
+        freeze: Timestamp,
+        /// Why there is one.
+        why: String,
+    },
+    /// A gate is red, has no data, or cannot be asked.
+    GateNotGreen {
+        /// Which.
+        gate: GateName,
+        /// What it says.
+        verdict: Verdict,
+        /// What was asked.
+        query: String,
+        /// What was answered.
+        value: String,
+        /// What would be green.
+        threshold: String,
+    },
+    /// A gate is green, but not for long enough, or not yet since the last action settled.
+    GateQuiet {
+        /// Which.
+        gate: GateName,
+        /// When it will have been.
+        until: Timestamp,
+    },
+    /// A stage's work is done; its gates are watched for a while.
+    Soaking {
+        /// Which.
+        stage: StageName,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A check failed: the version stops here.
+    CheckFailed {
+        /// Which, after which stage, of which version.
+        key: JobKey,
+        /// How.
+        failure: Failure,
+    },
+    /// Migrations failed: everything that depends on them stops.
+    MigrationFailed {
+        /// Which, of which version.
+        key: JobKey,
+        /// How.
+        failure: Failure,
+    },
+    /// The version has not passed where it must have.
+    PromotionRequired {
+        /// Which.
+        version: Version,
+        /// Where.
+        requires: Requirement,
+    },
+    /// An earlier stage comes first.
+    EarlierStage {
+        /// The first that is not done.
+        stage: StageName,
+    },
+    /// The main track has work to do; the canary takes nothing new meanwhile.
+    MainFirst {
+        /// What main is on its way to.
+        target: Version,
+    },
+    /// The way back leads past post-deployment migrations.
+    PastPostMigration {
+        /// Where it would go.
+        target: Version,
+        /// Whose migrations were begun.
+        version: Version,
+        /// When.
+        at: Timestamp,
+    },
+    /// The canary's weights must go down before a main server leaves.
+    CanaryWeight {
+        /// The first node on which they are too high.
+        node: HostName,
+    },
+    /// The canary's share is kept for a while before it grows.
+    Ramping {
+        /// Percent now.
+        weight: u8,
+        /// Percent in the end.
+        of: u8,
+        /// When it grows.
+        until: Timestamp,
+    },
+    /// The canary's version does not hold a patch that main needs.
+    PatchNotIncorporated {
+        /// The patch.
+        file: String,
+        /// The canary's version.
+        version: Version,
+    },
+    /// Two names lead to one machine: it would take its version from both.
+    SameMachine {
+        /// The other name.
+        host: HostName,
+        /// In which environment.
+        environment: EnvironmentName,
+    },
+    /// The configuration agent is in the middle of a run.
+    AgentBusy,
+    /// Hosts carry marks of a later time than the journal knows: it was lost.
+    JournalLost {
+        /// A host that says so.
+        host: HostName,
+        /// The generation that it remembers.
+        generation: Generation,
+    },
+    /// A person has declared the host out.
+    HostOut {
+        /// Why.
+        why: String,
+        /// Until when; none: until it leaves the file.
+        until: Option<Timestamp>,
+    },
+    /// The newest commit is not signed by somebody who may; the last trusted one stays in force.
+    CommitUntrusted {
+        /// Which.
+        commit: CommitId,
+        /// What is wrong with its signature.
+        error: String,
+    },
     /// The git remote cannot be read.
     SourceUnavailable {
         /// The error.
@@ -261,6 +431,24 @@ pub enum EndedBy {
 }
 
 impl Reason {
+    /// When it ends at the latest, where a time for that is known.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Draining { until, .. }
+            | Self::DrainTimedOut { until }
+            | Self::Backoff { until, .. }
+            | Self::HealthPending { until, .. }
+            | Self::Paused { until, .. }
+            | Self::Frozen { until, .. }
+            | Self::GateQuiet { until, .. }
+            | Self::Soaking { until, .. }
+            | Self::Ramping { until, .. } => Some(*until),
+            Self::WouldNotFinish { freeze, .. } => Some(*freeze),
+            Self::Held { until, .. } | Self::HostOut { until, .. } => *until,
+            _ => None,
+        }
+    }
+
     /// Who or what ends it.
     pub fn ended_by(&self) -> EndedBy {
         match self {
@@ -272,6 +460,15 @@ impl Reason {
             | Self::ClaimedByOther { .. }
             | Self::RowMissing { .. }
             | Self::RowElsewhere { .. }
+            | Self::Vetoed { .. }
+            | Self::Held { .. }
+            | Self::Paused { .. }
+            | Self::CheckFailed { .. }
+            | Self::MigrationFailed { .. }
+            | Self::PastPostMigration { .. }
+            | Self::PatchNotIncorporated { .. }
+            | Self::JournalLost { .. }
+            | Self::SameMachine { .. }
             | Self::ReportOnly { .. } => EndedBy::Person,
             Self::StageFailing { .. }
             | Self::StepOverdue { .. }
@@ -280,6 +477,11 @@ impl Reason {
             | Self::HostUnknown { .. }
             | Self::DrainTimedOut { .. }
             | Self::BelowFloor(_)
+            | Self::Frozen { .. }
+            | Self::WouldNotFinish { .. }
+            | Self::GateNotGreen { .. }
+            | Self::PromotionRequired { .. }
+            | Self::AgentBusy
             | Self::Budget { ours: 0, .. } => EndedBy::World,
             Self::Draining { .. }
             | Self::HealthPending { .. }
@@ -290,9 +492,17 @@ impl Reason {
             | Self::Budget { .. }
             | Self::Parallel { .. }
             | Self::FreshFacts
+            | Self::GateQuiet { .. }
+            | Self::Soaking { .. }
+            | Self::Ramping { .. }
+            | Self::CanaryWeight { .. }
+            | Self::MainFirst { .. }
+            | Self::EarlierStage { .. }
             | Self::EarlierRole { .. } => EndedBy::Itself,
             Self::Unhealthy { .. }
             | Self::ForeignDrain { .. }
+            | Self::HostOut { .. }
+            | Self::CommitUntrusted { .. }
             | Self::SourceUnavailable { .. }
             | Self::RevisionInvalid { .. } => EndedBy::Nobody,
         }

@@ -70,6 +70,64 @@ impl fmt::Display for Reason {
             Self::OutageNotAllowed { backend } => {
                 write!(f, "the last server of backend {backend} would have to go")
             }
+            Self::Vetoed { version, why } => write!(f, "{version} is vetoed: {why}"),
+            Self::Held { scope, why, until } => {
+                write!(f, "held ({scope}){}: {why}", until_text(*until))
+            }
+            Self::Paused { by, why, until } => {
+                write!(f, "paused by {by} until {}: {why}", moment(*until))
+            }
+            Self::Frozen { why, until } => write!(f, "frozen until {}: {why}", moment(*until)),
+            Self::WouldNotFinish { stage, takes, freeze, why } => write!(
+                f,
+                "stage {stage} would take {takes:#} and not finish before the freeze at {}: {why}",
+                moment(*freeze)
+            ),
+            Self::GateNotGreen { gate, verdict, query, value, threshold } => {
+                write!(f, "gate {gate} is {verdict}: {query} gives {value}; green is {threshold}")
+            }
+            Self::GateQuiet { gate, until } => {
+                write!(f, "gate {gate} is green, and counts from {}", clock(*until))
+            }
+            Self::Soaking { stage, until } => {
+                write!(f, "the work of stage {stage} is done; watched until {}", clock(*until))
+            }
+            Self::CheckFailed { key, failure } | Self::MigrationFailed { key, failure } => {
+                write!(f, "{key} failed: {failure}")
+            }
+            Self::PromotionRequired { version, requires } => {
+                write!(f, "{version} has not passed {requires}")
+            }
+            Self::EarlierStage { stage } => write!(f, "stage {stage} comes first"),
+            Self::MainFirst { target } => {
+                write!(f, "main is on its way to {target}; the canary takes nothing new meanwhile")
+            }
+            Self::PastPostMigration { target, version, at } => write!(
+                f,
+                "{target} lies before the post-deployment migrations of {version}, which began at {}",
+                moment(*at)
+            ),
+            Self::CanaryWeight { node } => {
+                write!(f, "the canary's weights on {node} go down before a server leaves")
+            }
+            Self::Ramping { weight, of, until } => {
+                write!(f, "the canary has {weight} of {of} percent until {}", clock(*until))
+            }
+            Self::PatchNotIncorporated { file, version } => {
+                write!(f, "{version} does not hold the patch {file}, which is in force")
+            }
+            Self::SameMachine { host, environment } => {
+                write!(f, "it is the same machine as {host} of environment {environment}, by its machine-id")
+            }
+            Self::AgentBusy => write!(f, "the configuration agent is in the middle of a run"),
+            Self::JournalLost { host, generation } => write!(
+                f,
+                "{host} remembers generation {generation}, which this journal does not know: it was lost"
+            ),
+            Self::HostOut { why, until } => write!(f, "declared out{}: {why}", until_text(*until)),
+            Self::CommitUntrusted { commit, error } => {
+                write!(f, "commit {} is not trusted: {error}", commit.short())
+            }
             Self::SourceUnavailable { error } => write!(f, "the git remote cannot be read: {error}"),
             Self::HistoryRewritten { accepted, found } => write!(
                 f,
@@ -86,6 +144,7 @@ impl fmt::Display for Reason {
 
 impl Reason {
     /// Who or what ends it.
+    #[expect(clippy::too_many_lines, reason = "one line for each reason: a catalogue, long and not complex")]
     pub fn ends(&self) -> String {
         match self {
             Self::FreshFacts => "ends by itself, at the next reading".to_owned(),
@@ -127,6 +186,47 @@ impl Reason {
             Self::OutageNotAllowed { .. } => {
                 "add a server to the backend, or set `allow_outage = true` on the role".to_owned()
             }
+            Self::Vetoed { .. } => "commit another version, or take the veto out of release.toml".to_owned(),
+            Self::Held { until: None, .. } => "ends when the hold leaves release.toml".to_owned(),
+            Self::Held { until: Some(_), .. } | Self::Frozen { .. } => {
+                "ends by itself at that time".to_owned()
+            }
+            Self::Paused { .. } => "ends at that time, or with `reconcile resume`".to_owned(),
+            Self::WouldNotFinish { .. } => {
+                "starts after the freeze; or a person moves the freeze, or makes it an emergency".to_owned()
+            }
+            Self::GateNotGreen { .. } => "ends when the gate is green again; or revert the commit".to_owned(),
+            Self::GateQuiet { .. } | Self::Soaking { .. } | Self::Ramping { .. } => {
+                "ends by itself at that time, if the gates stay green".to_owned()
+            }
+            Self::CheckFailed { .. } => {
+                "commit another version; or `reconcile retry` runs the check again".to_owned()
+            }
+            Self::MigrationFailed { key, .. } => format!(
+                "mend it by hand or commit another version, then `reconcile retry` runs the {} again",
+                key.kind
+            ),
+            Self::PromotionRequired { requires, .. } => {
+                format!("ends when it has passed {requires}; or a person says so: `reconcile verify`")
+            }
+            Self::EarlierStage { .. } | Self::MainFirst { .. } => "ends when that is done".to_owned(),
+            Self::PastPostMigration { .. } => {
+                "go forward; or write [allow] past_post_migrations_of with the reason why it is safe"
+                    .to_owned()
+            }
+            Self::CanaryWeight { .. } => "ends when the weights were read back".to_owned(),
+            Self::PatchNotIncorporated { .. } => {
+                "commit a version that holds it, or add this one to the patch's incorporated_in".to_owned()
+            }
+            Self::SameMachine { .. } => {
+                "take one of the two out of its environment.toml, or give a cloned machine an id of its own".to_owned()
+            }
+            Self::AgentBusy => "ends when the run ends; it is never killed by us".to_owned(),
+            Self::JournalLost { .. } => "a person looks, and says: `reconcile adopt`".to_owned(),
+            Self::HostOut { .. } => "ends when it leaves release.toml, or at its time".to_owned(),
+            Self::CommitUntrusted { .. } => {
+                "push a commit with a trusted signature; the last trusted one stays in force".to_owned()
+            }
             Self::SourceUnavailable { .. } => {
                 "tried again by itself; the last accepted commit stays in force".to_owned()
             }
@@ -156,6 +256,15 @@ fn remedy(kind: crate::observed::UnknownKind) -> &'static str {
 
 fn list<T: fmt::Display>(items: &std::collections::BTreeSet<T>) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn until_text(until: Option<Timestamp>) -> String {
+    until.map_or_else(String::new, |until| format!(" until {}", moment(until)))
+}
+
+/// Day and time, UTC, to the minute.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%MZ").to_string()
 }
 
 /// Time of day, UTC, to the second.

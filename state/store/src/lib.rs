@@ -3,6 +3,7 @@
 //! Depends on the nouns alone. Everything here blocks for at most a local disk's time, except [`git::GitSource`],
 //! which is asynchronous and has a deadline of its own.
 
+pub mod edit;
 pub mod git;
 pub mod journal;
 pub mod lock;

@@ -172,6 +172,7 @@ fn next_promise(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> Op
 fn drain(id: &str) -> Step {
     Step {
         id: StepId::new(id),
+        stage: None,
         environment: "production".into(),
         host: HostName::new("web-1"),
         role: RoleName::new("web"),

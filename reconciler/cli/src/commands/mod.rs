@@ -11,6 +11,8 @@ mod retry;
 mod schema;
 mod serve;
 mod status;
+mod word;
+mod write;
 
 use crate::args::{Command, CommandLine};
 use crate::error::CliError;
@@ -26,6 +28,17 @@ pub(crate) async fn carry_out(line: &CommandLine) -> Result<Exit, CliError> {
         Command::Status(args) => status::status(line, args).await,
         Command::Explain(args) => explain::explain(line, args).await,
         Command::History(args) => history::history(line, args),
+        Command::Promote(args) => write::promote(line, args).await,
+        Command::Rollback(args) => write::rollback(line, args).await,
+        Command::Weight(args) => write::weight(line, args).await,
+        Command::Veto(args) => write::veto(line, args).await,
+        Command::Hold(args) => write::hold(line, args).await,
+        Command::Out(args) => write::out(line, args).await,
+        Command::Patch(args) => write::patch(line, args).await,
+        Command::Pause(args) => word::pause(line, args).await,
+        Command::Resume(args) => word::resume(line, args).await,
+        Command::Verify(args) => word::verify(line, args).await,
+        Command::Adopt(args) => word::adopt(line, args).await,
         Command::Retry(args) => retry::retry(line, args).await,
         Command::AcceptHistory(args) => accept_history::accept_history(line, args).await,
         Command::Schema(args) => schema::schema(args),

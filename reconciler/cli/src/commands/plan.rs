@@ -4,10 +4,11 @@
 //! nothing in them is run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use engine::World;
-use model::{Desired, EnvironmentName, Observed, Revision, Standing};
+use model::{Desired, EnvironmentName, Observed, Revision, Standing, Version};
 use store::git::revision_of_folder;
 
 use crate::args::{CommandLine, Plan, PlanFormat};
@@ -15,6 +16,7 @@ use crate::config::Config;
 use crate::documents::{DOCUMENT_FORMAT, PlanDocument, PlannedEnvironment};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::look::Sight;
 use crate::memory::Memory;
 use crate::paint::Paint;
 use crate::wiring::{self, PassingSource};
@@ -29,19 +31,45 @@ pub(super) async fn plan(line: &CommandLine, args: &Plan) -> Result<Exit, CliErr
     let world = Arc::new(wiring::live_world(&config, receiver)?);
     let mut memory = Memory::read(&config.state_dir, &config.service, world.now())?;
     let mut environments = Vec::new();
-    for (name, desired) in &wanted {
-        let observed = match accepted.environments.get(name) {
-            Some(accepted) => look::observe(&world, &accepted.fleet).await,
+    for (name, mut desired) in wanted {
+        let accepted = accepted.environments.get(&name);
+        if let Some(accepted) = accepted {
+            desired.ranks = ranks(&accepted.ranks, desired.ranks);
+        }
+        let observed = match accepted {
+            Some(accepted) => look::observe_all(&world, accepted).await,
             None => Observed::default(),
         };
-        let history = memory.of(name, &observed);
-        let mut planned = look::plan(world.as_ref(), desired, &observed, &history, args.whole);
-        planned.plan.notes.extend(unknown_hosts(desired, accepted.environments.get(name)));
+        let now = world.now();
+        let history = memory.of(&desired, accepted, &observed, now);
+        let remembers = memory.is_known();
+        let sight = Sight { desired: &desired, observed: &observed, history, remembers };
+        let mut planned = look::plan(sight, now, args.whole);
+        planned.plan.notes.extend(unknown_hosts(&desired, accepted));
+        planned.plan.notes.extend((!remembers).then(|| unknown_past(&config.state_dir)));
         environments.push(planned);
     }
     let document = PlanDocument { format: DOCUMENT_FORMAT, at: world.now(), warnings, environments };
     print(line, args, &document)?;
     Ok(document.environments.iter().map(exit).fold(git, Exit::or_worse))
+}
+
+/// Targets by their first appearance. What was accepted comes first: a candidate's own history may be a shallow clone,
+/// or a branch that lacks the newest targets.
+fn ranks(accepted: &[Version], candidate: Vec<Version>) -> Vec<Version> {
+    let mut ranks = accepted.to_vec();
+    ranks.extend(candidate.into_iter().filter(|version| !accepted.contains(version)));
+    ranks
+}
+
+/// What a plan without the journal cannot tell.
+fn unknown_past(state_dir: &Path) -> String {
+    format!(
+        "there is no journal in {}: passed stages and checks, promotions, pauses and post-deployment migrations are not \
+         known here; what runs counts as migrated, and targets as promoted. `plan` knows them where the service's own \
+         state directory can be read: name it as `state_dir` in the file that --config names",
+        state_dir.display()
+    )
 }
 
 /// What to plan for, and with whose eyes.
@@ -119,6 +147,15 @@ fn exit(planned: &PlannedEnvironment) -> Exit {
 mod tests {
     use super::*;
     use crate::render::samples;
+
+    #[test]
+    fn a_branch_that_lacks_the_newest_targets_does_not_change_their_order() {
+        let versions = |texts: &[&str]| -> Vec<Version> {
+            texts.iter().map(|text| Version::parse(text).unwrap()).collect()
+        };
+        let merged = ranks(&versions(&["1.0", "1.1", "1.2"]), versions(&["1.0", "1.1", "1.3"]));
+        assert_eq!(merged, versions(&["1.0", "1.1", "1.2", "1.3"]));
+    }
 
     #[test]
     fn the_exit_code_tells_pending_from_waiting_from_unreachable() {

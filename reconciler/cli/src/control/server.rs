@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{Handle, Request};
+use engine::{Handle, Request, Word};
+use model::EnvironmentName;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -94,12 +95,34 @@ async fn answer(question: Question, handle: &Handle) -> Content {
             None => stopping(),
         },
         Question::Retry { environment, by, reason } => {
-            done(request(handle, |reply| Request::Retry { environment, by, reason, reply }).await)
+            say(handle, Word::Retry, environment, by, reason).await
+        }
+        Question::Pause { environment, lasts, by, reason } => {
+            say(handle, Word::Pause { lasts }, environment, by, reason).await
+        }
+        Question::Resume { environment, by, reason } => {
+            say(handle, Word::Resume, environment, by, reason).await
+        }
+        Question::Verify { environment, track, version, by, reason } => {
+            say(handle, Word::Verify { track, version }, environment, by, reason).await
+        }
+        Question::Adopt { environment, by, reason } => {
+            say(handle, Word::Adopt, environment, by, reason).await
         }
         Question::AcceptHistory { commit, by, reason } => {
             done(request(handle, |reply| Request::AcceptHistory { commit, by, reason, reply }).await)
         }
     }
+}
+
+async fn say(
+    handle: &Handle,
+    word: Word,
+    environment: EnvironmentName,
+    by: String,
+    reason: String,
+) -> Content {
+    done(request(handle, |reply| Request::Say { environment, word, by, reason, reply }).await)
 }
 
 /// Asks the service loop. None: it has ended.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use model::{ActionKind, Event, Failure, HostName, Outcome, Recorded, Step, StepId};
 
+use super::release_event;
 use super::{length, moment, one_line, purpose};
 use crate::paint::Paint;
 
@@ -36,10 +37,13 @@ impl Teller {
             Event::ServiceStarted { generation, service, program } => self
                 .with_starts
                 .then(|| format!("service {service} started, generation {generation}, program {program}")),
-            Event::Accepted { environment, commit, author, subject, version } => {
+            Event::Accepted { environment, commit, author, subject, version, canary } => {
                 let (author, subject) = (one_line(author), one_line(subject));
                 let commit = commit.short();
-                Some(paint.bold(format!("{environment} -> {version}  {commit} \"{subject}\" by {author}")))
+                let canary =
+                    canary.as_ref().map_or_else(String::new, |version| format!(", canary {version}"));
+                let target = format!("{environment} -> {version}{canary}");
+                Some(paint.bold(format!("{target}  {commit} \"{subject}\" by {author}")))
             }
             Event::Refused { commit, errors } => {
                 let first = errors.first().map_or_else(String::new, |error| one_line(error));
@@ -60,6 +64,7 @@ impl Teller {
             Event::Converged { environment, commit, version } => {
                 Some(paint.good(format!("{environment} is converged on {version} ({})", commit.short())))
             }
+            other => release_event::line(other, paint),
         }
     }
 
@@ -72,11 +77,14 @@ impl Teller {
         let kind = step.action.kind();
         self.started.insert(step.id.clone(), (step.host.clone(), kind, at));
         let line = || format!("{:<12}  {kind:<8}  begins: {}", step.host, purpose(step));
-        self.with_starts.then(line)
+        // Migrations and checks may take hours: people should know that they run.
+        (self.with_starts || step.action.job().is_some()).then(line)
     }
 
     fn finished(&mut self, at: Timestamp, id: &StepId, result: &Result<Outcome, Failure>) -> String {
-        let (who, took) = match self.started.remove(id) {
+        let began = self.started.remove(id);
+        let is_job = matches!(began, Some((_, ActionKind::Migrate | ActionKind::Check, _)));
+        let (who, took) = match began {
             Some((host, kind, since)) => {
                 (format!("{host:<12}  {kind:<8}"), format!(" {}", length(at.duration_since(since))))
             }
@@ -85,7 +93,8 @@ impl Teller {
         };
         match result {
             Ok(Outcome::Changed(what)) => {
-                let what = one_line(what);
+                // A job's output is long; its last line tells how it ended.
+                let what = one_line(what.trim().lines().next_back().filter(|_| is_job).unwrap_or(what));
                 format!("{who}  {}{took}  {}", self.paint.good("done"), self.paint.dim(what))
                     .trim_end()
                     .to_owned()
@@ -101,38 +110,38 @@ impl Teller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::samples;
+    use crate::render::{samples, samples_of_releases};
 
     #[test]
     fn progress_is_one_line_for_each_end() {
         let mut teller = Teller::of_progress(Paint::plain());
         let lines: Vec<String> = samples::events().iter().filter_map(|event| teller.line(event)).collect();
-        insta::assert_snapshot!(lines.join("\n"), @r#"
-        production -> 1.1.0-1  1f2e3d4c5b "Bump to 1.1.0-1" by Ada
-        web-01        drain     done 1.0 s  drained on fe-01, fe-02
-        gitaly-01     install   FAILED 1.0 s  gitaly-01: install failed (100)
-        web-01        drain     done 1.0 s  was so already
-        p-0  done  was so already
-        production waits: role web: it is Friday
-        production is converged on 1.1.0-1 (1f2e3d4c5b)
-        "#);
+        insta::assert_snapshot!(lines.join("
+"), @"");
     }
 
     #[test]
     fn history_has_times_and_beginnings() {
         let mut teller = Teller::of_history(Paint::plain());
         let lines: Vec<String> = samples::events().iter().filter_map(|event| teller.dated(event)).collect();
-        insta::assert_snapshot!(lines.join("\n"), @r#"
-        2026-11-22 12:00:01Z  production -> 1.1.0-1  1f2e3d4c5b "Bump to 1.1.0-1" by Ada
-        2026-11-22 12:00:02Z  web-01        drain     begins: to install 1.1.0-1
-        2026-11-22 12:00:03Z  web-01        drain     done 1.0 s  drained on fe-01, fe-02
-        2026-11-22 12:00:04Z  gitaly-01     install   begins: store 1.1.0-1: install while drained
-        2026-11-22 12:00:05Z  gitaly-01     install   FAILED 1.0 s  gitaly-01: install failed (100)
-        2026-11-22 12:00:06Z  web-01        drain     begins: to install 1.1.0-1
-        2026-11-22 12:00:07Z  web-01        drain     done 1.0 s  was so already
-        2026-11-22 12:00:08Z  p-0  done  was so already
-        2026-11-22 12:00:09Z  production waits: role web: it is Friday
-        2026-11-22 12:00:10Z  production is converged on 1.1.0-1 (1f2e3d4c5b)
-        "#);
+        insta::assert_snapshot!(lines.join("
+"), @"");
+    }
+
+    #[test]
+    fn the_steps_of_a_release_say_what_they_do() {
+        let mut teller = Teller::of_history(Paint::plain());
+        let events = samples_of_releases::steps();
+        let lines: Vec<String> = events.iter().filter_map(|event| teller.line(event)).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_release_on_its_way_is_one_line_for_each_event() {
+        let mut teller = Teller::of_history(Paint::plain());
+        let events = samples_of_releases::events();
+        let lines: Vec<String> = events.iter().filter_map(|event| teller.dated(event)).collect();
+        assert_eq!(lines.len(), events.len());
+        insta::assert_snapshot!(lines.join("\n"), @"");
     }
 }

@@ -1,12 +1,13 @@
-//! A plan as one collapsible comment for a merge request.
+//! A plan as one comment for a merge request: what a reviewer must see first, the rest folded away.
 
 use std::fmt::Write;
 
 use model::Standing;
 
-use super::plan::{by_role, summary};
-use super::{length, one_line, purpose};
-use crate::documents::{PlanDocument, PlannedEnvironment};
+use super::plan::{sections, summary};
+use super::rows::{self, Section};
+use super::{count, one_line, track};
+use crate::documents::{PlanDocument, PlannedEnvironment, TrackPlan, Verdict};
 
 /// GitHub takes 65,536 characters in a comment; GitLab takes more.
 const MAX_BYTES: usize = 60_000;
@@ -16,7 +17,7 @@ pub(crate) fn markdown(document: &PlanDocument) -> String {
     let mut text = String::new();
     for planned in &document.environments {
         let before = text.len();
-        environment(&mut text, planned);
+        environment(&mut text, document, planned);
         if text.len() > MAX_BYTES {
             text.truncate(before);
             shortened(&mut text, planned);
@@ -31,96 +32,101 @@ pub(crate) fn markdown(document: &PlanDocument) -> String {
     text
 }
 
-fn environment(text: &mut String, planned: &PlannedEnvironment) {
+fn environment(text: &mut String, document: &PlanDocument, planned: &PlannedEnvironment) {
     open(text, planned);
-    let plan = &planned.plan;
-    let _ = writeln!(text, "| role | done | out | at most out |\n|---|---|---|---|");
-    for role in &plan.progress {
-        let _ = writeln!(
-            text,
-            "| {} | {} of {} | {} | {} |",
-            role.role, role.done, role.hosts, role.out, role.limit
-        );
+    let _ = writeln!(text, "<details>\n<summary>Stages, gates, hosts and steps</summary>\n");
+    for track in &planned.tracks {
+        stages(text, planned, track);
     }
-    let _ = writeln!(text);
-    list(
-        text,
-        "Cannot be seen",
-        planned.unseen.iter().map(|it| format!("{}: {}: {}", it.host, it.kind, it.detail)),
-    );
-    match &planned.preview {
-        Some(preview) => rollout(text, preview),
-        None => list(
-            text,
-            "Starts now",
-            plan.steps.iter().map(|it| format!("{} {}: {}", it.host, it.action.kind(), purpose(it))),
-        ),
+    hosts(text, planned);
+    for section in sections(document, planned).iter().filter(|section| section.heading != "progress") {
+        list(text, section);
     }
-    list(
-        text,
-        "Waits",
-        plan.waiting.iter().map(|it| format!("{}: {} ({})", it.subject, it.reason, it.reason.ends())),
-    );
-    list(text, "Notes", plan.notes.iter().cloned());
     let _ = writeln!(text, "</details>\n");
 }
 
+/// What a reviewer must see: which way each track goes, and what stands in the way.
 fn open(text: &mut String, planned: &PlannedEnvironment) {
     let plan = &planned.plan;
     let told = match (&planned.preview, planned.standing) {
         (_, Standing::Converged) => "nothing to do".to_owned(),
-        (Some(preview), _) => format!("{}, {}", plan.direction, summary(preview)),
-        (None, _) => {
-            format!("{}, {} may start now", plan.direction, super::count(plan.steps.len(), "step", "steps"))
-        }
+        (Some(preview), _) => summary(preview),
+        (None, _) => format!("{} may start now", count(plan.steps.len(), "step", "steps")),
     };
-    let _ = writeln!(
-        text,
-        "<details>\n<summary><b>reconcile: {} to {}</b>: {}</summary>\n",
-        escape(plan.environment.as_str()),
-        escape(plan.target.as_str()),
-        escape(&told),
-    );
-    if planned.standing != Standing::Converged {
-        let _ = writeln!(text, "Goes {}: {}.\n", plan.direction, escape(&planned.direction_because));
+    let _ = writeln!(text, "### reconcile: {}\n", escape(plan.environment.as_str()));
+    let _ = writeln!(text, "| track | from | to | verdict |\n|---|---|---|---|");
+    for track in &planned.tracks {
+        let verdict = track::verdict(track.verdict);
+        let verdict =
+            if track.verdict == Verdict::Refused { format!("**{verdict}**") } else { verdict.to_owned() };
+        let (from, to) = (escape(&track::from(track)), escape(track.target.as_str()));
+        let _ = writeln!(text, "| {} | {from} | {to} | {verdict}: {} |", track.track, escape(&track.because));
     }
-}
-
-fn rollout(text: &mut String, preview: &planner::Preview) {
-    let Some(first) = preview.steps.first().map(|step| step.start) else { return };
-    for (role, steps) in by_role(preview) {
-        let _ = writeln!(text, "Role {role}, in this order:\n");
-        for it in steps {
-            let start = length(it.start.duration_since(first));
-            let words = format!("+{start} {} {}: {}", it.step.host, it.step.action.kind(), purpose(&it.step));
-            let _ = writeln!(text, "1. {}", escape(&words));
+    let _ = writeln!(text, "\n{}.\n", escape(&told));
+    for track in &planned.tracks {
+        for fact in track::facts(planned, track) {
+            let _ = writeln!(text, "- {}: {}", track.track, escape(&fact.join(": ")));
         }
-        let _ = writeln!(text);
     }
-}
-
-fn list(text: &mut String, heading: &str, lines: impl Iterator<Item = String>) {
-    let mut lines = lines.peekable();
-    if lines.peek().is_none() {
-        return;
-    }
-    let _ = writeln!(text, "{heading}:\n");
-    for line in lines {
-        let _ = writeln!(text, "- {}", escape(&line));
+    if let Some(first) = plan.waiting.first() {
+        let wait = rows::wait(&first.reason, &planned.circumstances.freezes);
+        let _ = writeln!(text, "- **waits**: {}", escape(&format!("{}: {wait}", first.subject)));
     }
     let _ = writeln!(text);
 }
 
+fn stages(text: &mut String, planned: &PlannedEnvironment, track: &TrackPlan) {
+    let _ = writeln!(text, "Track {}, in this order:\n", track.track);
+    let _ = writeln!(text, "| stage | is | does | watched by |\n|---|---|---|---|");
+    for it in track::stages(&planned.circumstances, track) {
+        let cells = [it.name, it.standing, it.does, it.watched].map(|cell| escape(&cell));
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    let _ = writeln!(text);
+}
+
+fn hosts(text: &mut String, planned: &PlannedEnvironment) {
+    let _ = writeln!(text, "| role | done | out | at most out |\n|---|---|---|---|");
+    for role in &planned.plan.progress {
+        let name = escape(role.role.as_str());
+        let _ =
+            writeln!(text, "| {name} | {} of {} | {} | {} |", role.done, role.hosts, role.out, role.limit);
+    }
+    let _ = writeln!(text);
+}
+
+/// Steps in their order are counted; everything else is not.
+fn list(text: &mut String, section: &Section) {
+    let _ = writeln!(text, "{}:\n", escape(&capital(&section.heading)));
+    let mark = if section.heading.ends_with("in this order") { "1." } else { "-" };
+    for row in &section.rows {
+        let (last, subject) = row.split_last().map_or(("", &[][..]), |(last, rest)| (last.as_str(), rest));
+        let words =
+            if subject.is_empty() { last.to_owned() } else { format!("{}: {last}", subject.join(" ")) };
+        let _ = writeln!(text, "{mark} {}", escape(&words));
+    }
+    let _ = writeln!(text);
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
 fn shortened(text: &mut String, planned: &PlannedEnvironment) {
-    if text.len() + 1_000 > MAX_BYTES {
+    if text.len() + 8_000 > MAX_BYTES {
         return;
     }
+    let before = text.len();
     open(text, planned);
     let _ = writeln!(
         text,
-        "Too long for a comment: see `reconcile plan {} --whole`.\n</details>\n",
+        "Too long for a comment: see `reconcile plan {} --whole`.\n",
         planned.plan.environment
     );
+    if text.len() > MAX_BYTES {
+        text.truncate(before);
+    }
 }
 
 /// Nothing from a commit or a host becomes markup.
@@ -144,45 +150,16 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::samples;
+    use crate::render::{samples, samples_of_releases};
 
     #[test]
-    fn a_comment_folds_away_and_tells_the_whole_rollout() {
-        insta::assert_snapshot!(markdown(&samples::planned(true)), @r"
-        <details>
-        <summary><b>reconcile: production to 1.1.0-1</b>: forward, 3 steps, about 2m 10s (partly guessed), never fewer than 3 in fe/web</summary>
+    fn a_comment_shows_the_verdicts_first_and_folds_the_rest() {
+        insta::assert_snapshot!(markdown(&samples::planned(true)), @"");
+    }
 
-        Goes forward: 1.1.0-1 is the newest target in git history.
-
-        | role | done | out | at most out |
-        |---|---|---|---|
-        | gitaly | 0 of 1 | 0 | 1 |
-        | web | 0 of 4 | 1 | 1 |
-
-        Cannot be seen:
-
-        - web-03: unreachable: Connection refused
-
-        Role gitaly, in this order:
-
-        1. +0.0 s gitaly-01 claim: to bring it to 1.1.0-1
-        1. +1.0 s gitaly-01 install: store 1.1.0-1: install while drained
-
-        Role web, in this order:
-
-        1. +40 s web-01 drain: to install 1.1.0-1
-
-        Waits:
-
-        - role web: role gitaly comes first (ends when those are done)
-        - web-03: unreachable: Connection refused (ends when it answers again)
-
-        Notes:
-
-        - web-02 is drained by somebody else
-
-        </details>
-        ");
+    #[test]
+    fn a_way_back_that_is_refused_stands_in_the_table() {
+        insta::assert_snapshot!(markdown(&samples_of_releases::back().planned(false)), @"");
     }
 
     #[test]
@@ -192,7 +169,7 @@ mod tests {
         document.environments[0].plan.steps = vec![step; 5_000];
         let text = markdown(&document);
         assert!(text.len() < MAX_BYTES && text.contains("Too long for a comment"), "{} bytes", text.len());
-        assert!(text.trim_end().ends_with("</details>"));
+        assert!(!text.contains("<details>"), "what is cut off is not left half open");
     }
 
     #[test]

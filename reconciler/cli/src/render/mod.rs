@@ -5,12 +5,19 @@ pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod markdown;
 pub(crate) mod plan;
+mod release_event;
+mod rows;
 #[cfg(test)]
 pub(crate) mod samples;
+#[cfg(test)]
+mod samples_of_reasons;
+#[cfg(test)]
+mod samples_of_releases;
 pub(crate) mod status;
+mod track;
 
 use jiff::{SignedDuration, Timestamp, Unit};
-use model::{Action, Failure, Reason, Standing, Step};
+use model::{Action, Failure, Reason, RowId, Standing, Step};
 
 use crate::paint::Paint;
 
@@ -55,16 +62,46 @@ pub(crate) fn standing(standing: Standing, paint: Paint) -> String {
     }
 }
 
-/// What a step does, in a few words; with the exact versions where it has any.
+/// What a step does, in a few words; with the exact versions, weights, commands and files where it has any.
 pub(crate) fn purpose(step: &Step) -> String {
     let why = one_line(&step.why);
+    match effect(step).filter(|effect| !effect.is_empty()) {
+        Some(effect) => one_line(&format!("{effect}: {why}")),
+        None => why,
+    }
+}
+
+/// The particulars of an action, for those where the kind does not say it all.
+fn effect(step: &Step) -> Option<String> {
     match &step.action {
-        Action::Download { packages } | Action::Install { packages, .. } if !packages.is_empty() => {
-            let exact: Vec<String> =
-                packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
-            format!("{}: {why}", exact.join(", "))
+        Action::Download { packages } | Action::Install { packages, .. } => {
+            let exact = packages.iter().map(|(name, version)| format!("{name} {version}"));
+            Some(exact.collect::<Vec<_>>().join(", "))
         }
-        _ => why,
+        Action::Weigh { weights } => {
+            let one =
+                |(row, weight): (&RowId, &u32)| format!("{} in {} to {weight}", row.server, row.backend);
+            Some(weights.iter().map(one).collect::<Vec<_>>().join(", "))
+        }
+        Action::Migrate { key, run, .. } => Some(format!("{key} by {}", run.command)),
+        Action::Check { key, .. } => Some(key.to_string()),
+        Action::PauseAgent { agent } => Some(agent.pause.to_string()),
+        Action::ResumeAgent { agent } => Some(agent.resume.to_string()),
+        Action::Pin { track, .. } => Some(format!("{} for {track}", step.version)),
+        Action::Patch { want } if want.is_empty() => {
+            Some("none is wanted, reverts what is applied".to_owned())
+        }
+        Action::Patch { want } => {
+            Some(want.iter().map(|patch| patch.file.as_str()).collect::<Vec<_>>().join(", "))
+        }
+        Action::Claim { .. }
+        | Action::Drain { .. }
+        | Action::Maint { .. }
+        | Action::Cut { .. }
+        | Action::Activate { .. }
+        | Action::Ready { .. }
+        | Action::Release
+        | Action::Retire { .. } => None,
     }
 }
 
@@ -73,6 +110,8 @@ pub(crate) fn failure_in(reason: &Reason) -> Option<&Failure> {
     match reason {
         Reason::Backoff { failure, .. }
         | Reason::Halted { failure, .. }
+        | Reason::CheckFailed { failure, .. }
+        | Reason::MigrationFailed { failure, .. }
         | Reason::StageFailing { failure, .. } => Some(failure),
         _ => None,
     }

@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::{EnvironmentReport, HostReport, Report};
+use engine::{Circumstances, EnvironmentReport, HostReport, Report};
 use jiff::{SignedDuration, Timestamp};
 use model::{
     Action, Commit, CommitId, Direction, EndedBy, Event, Failure, FailureKind, Generation, InFlight, Outcome,
-    Plan, Reason, Recorded, RoleProgress, Standing, Step, StepId, Subject, UnknownKind, Version, Waiting,
+    Plan, Reason, Recorded, RoleProgress, StageProgress, StageStanding, Standing, Step, StepId, Subject,
+    Track, TrackProgress, UnknownKind, Version, Waiting,
 };
 use planner::{Preview, PreviewedStep};
 
-use crate::documents::{DOCUMENT_FORMAT, Explanation, PlanDocument, PlannedEnvironment, Unseen};
+use crate::documents::{
+    DOCUMENT_FORMAT, Explanation, PlanDocument, PlannedEnvironment, RoleStage, StagePlan, TrackPlan, Unseen,
+    Verdict,
+};
 
 /// So many seconds after noon.
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -42,6 +46,7 @@ pub(crate) fn step(id: &str, host: &str, role: &str, action: Action, why: &str) 
         action,
         why: why.into(),
         deadline: SignedDuration::from_mins(15),
+        stage: None,
     }
 }
 
@@ -88,6 +93,16 @@ fn plan() -> Plan {
         wake: None,
         progress: vec![progress("gitaly", 1, 0, 0), progress("web", 4, 0, 1)],
         notes: vec!["web-02 is drained by somebody else".into()],
+        tracks: vec![TrackProgress {
+            track: Track::Main,
+            target: version(),
+            direction: Direction::Forward,
+            emergency: None,
+            stages: vec![StageProgress { stage: "deploy".into(), standing: StageStanding::Working }],
+        }],
+        records: vec![],
+        edits: vec![],
+        shares: vec![],
     }
 }
 
@@ -121,6 +136,30 @@ fn preview() -> Preview {
     }
 }
 
+fn track() -> TrackPlan {
+    let role = |name: &str, hosts| RoleStage { role: name.into(), hosts, done: 0, limit: 1 };
+    let stage = StagePlan {
+        stage: "deploy".into(),
+        standing: StageStanding::Working,
+        roles: vec![role("gitaly", 1), role("web", 4)],
+        in_order: true,
+        migration: None,
+        gates: vec![],
+        checks: vec![],
+        soak: SignedDuration::ZERO,
+    };
+    TrackPlan {
+        track: Track::Main,
+        target: version(),
+        from: BTreeMap::from([(Version::parse("1.0.0-1").unwrap(), 4)]),
+        verdict: Verdict::Forward,
+        because: "1.1.0-1 is the newest target in git history".into(),
+        emergency: None,
+        promotion: None,
+        stages: vec![stage],
+    }
+}
+
 /// A plan in the middle of a rollout.
 pub(crate) fn planned(whole: bool) -> PlanDocument {
     let unseen =
@@ -129,6 +168,9 @@ pub(crate) fn planned(whole: bool) -> PlanDocument {
         commit: commit(),
         standing: Standing::Moving,
         direction_because: "1.1.0-1 is the newest target in git history".into(),
+        tracks: vec![track()],
+        circumstances: Circumstances::default(),
+        remembers: true,
         plan: plan(),
         preview: whole.then(preview),
         unseen: vec![unseen],
@@ -169,6 +211,7 @@ pub(crate) fn events() -> Vec<Recorded> {
         author: "Ada".into(),
         subject: "Bump to 1.1.0-1".into(),
         version: version(),
+        canary: None,
     };
     let install = Action::Install {
         packages: BTreeMap::from([("store".into(), version())]),
@@ -198,6 +241,8 @@ pub(crate) fn report() -> Report {
     let host = |name: &str, health: &str, in_rotation, claimed| HostReport {
         host: name.into(),
         role: "web".into(),
+        track: Track::Main,
+        stage: Some("deploy".into()),
         seen_at: Some(at(9)),
         installed: Some(version()),
         running: "1.1.0-1".into(),
@@ -211,6 +256,7 @@ pub(crate) fn report() -> Report {
         in_flight: vec![InFlight { step: drain("p-3", "web-01"), since: at(8) }],
         hosts: vec![host("web-01", "healthy", (0, 2), true), host("web-02", "unhealthy: 503", (2, 2), false)],
         converged_at: None,
+        circumstances: Circumstances::default(),
     };
     Report {
         format: engine::REPORT_FORMAT,

@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use engine::{EnvironmentReport, HostReport, Report};
 use jiff::Timestamp;
-use model::EnvironmentName;
+use model::{EnvironmentName, StageStanding, TrackProgress};
 
-use super::{count, length, moment, one_line, standing};
+use super::plan::rows_of;
+use super::rows::{self, Row};
+use super::{count, length, moment, one_line, standing, track};
 use crate::paint::Paint;
 
 /// Hosts are listed up to this many; of a larger fleet, those that are not as they should be.
@@ -53,28 +55,61 @@ fn environment(
     at: Timestamp,
     paint: Paint,
 ) {
-    let EnvironmentReport { plan, in_flight, hosts, converged_at, .. } = report;
+    let EnvironmentReport { plan, in_flight, hosts, converged_at, circumstances, .. } = report;
     let since = converged_at.map(|at| format!(" since {}", moment(at))).unwrap_or_default();
     let word = standing(report.standing, paint);
     let _ = writeln!(text, "{}: {word}{since}, wants {}", paint.bold(name), paint.bold(&plan.target));
-    for role in &plan.progress {
-        let _ = writeln!(
-            text,
-            "  role {:<12} {} of {} done",
-            role.role,
-            role.done,
-            count(role.hosts, "host", "hosts")
-        );
+    for track in &plan.tracks {
+        self::track(text, track);
     }
+    let roles = plan.progress.iter().map(|role| {
+        let done = format!("{} of {} done", role.done, count(role.hosts, "host", "hosts"));
+        vec![format!("role {}", role.role), done]
+    });
+    rows_of(text, "  ", &roles.collect::<Vec<_>>());
     if let Some(first) = plan.waiting.first() {
-        let _ = writeln!(text, "  waits: {}: {}", first.subject, one_line(&first.reason.to_string()));
-        let _ = writeln!(text, "    {}", first.reason.ends());
+        let reason = rows::reason_in_words(&first.reason, &circumstances.freezes);
+        let _ = writeln!(text, "  waits: {}: {reason}", first.subject);
+        let _ = writeln!(text, "    since {}; {}", moment(first.since), first.reason.ends());
     }
     for step in in_flight {
         let took = length(at.duration_since(step.since));
         let _ = writeln!(text, "  under way: {} {} for {took}", step.step.host, step.step.action.kind());
     }
+    part(text, "traffic of the canary", &rows::shares(&plan.shares));
+    part(text, "gates", &rows::gates(&circumstances.gates, at));
+    part(text, "jobs", &rows::jobs(&circumstances.jobs));
+    part(text, "in force", &rows::exceptions(&circumstances.exceptions, circumstances.pause.as_ref()));
+    part(text, "patches", &rows::patches(&circumstances.patches));
+    let open: Vec<_> = circumstances.freezes.iter().filter(|freeze| freeze.open).cloned().collect();
+    part(text, "freezes", &rows::freezes(&open));
+    part(text, "notes", &rows::notes(&plan.notes));
     table(text, hosts, paint);
+}
+
+/// A track, and its stages where they tell more than the roles do.
+fn track(text: &mut String, track: &TrackProgress) {
+    let TrackProgress { track: name, target, direction, emergency, stages } = track;
+    let urgent = emergency.as_ref().map_or_else(String::new, |why| format!(", EMERGENCY: {}", one_line(why)));
+    let over = |standing| matches!(standing, StageStanding::Passed | StageStanding::Skipped);
+    let way = if stages.iter().all(|stage| over(stage.standing)) {
+        "is there".to_owned()
+    } else {
+        format!("goes {direction}")
+    };
+    let _ = writeln!(text, "  track {name}: {target}, {way}{urgent}");
+    let row = |stage: &model::StageProgress| {
+        vec![format!("stage {}", stage.stage), track::standing(stage.standing)]
+    };
+    rows_of(text, "    ", &stages.iter().map(row).collect::<Vec<_>>());
+}
+
+/// A heading and its rows; nothing at all without any.
+fn part(text: &mut String, heading: &str, rows: &[Row]) {
+    if !rows.is_empty() {
+        let _ = writeln!(text, "  {heading}");
+        rows_of(text, "    ", rows);
+    }
 }
 
 fn table(text: &mut String, hosts: &[HostReport], paint: Paint) {
@@ -117,25 +152,18 @@ fn cells(host: &HostReport) -> [String; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::samples;
+    use crate::render::{samples, samples_of_releases};
 
     #[test]
     fn a_status_tells_of_the_service_its_environments_and_their_hosts() {
-        insta::assert_snapshot!(status(&samples::report(), Paint::plain()), @r#"
-        service deploy-01, generation 3
-        commit 1f2e3d4c5b "Bump to 1.1.0-1" by Ada
-        git: the git remote cannot be read: timed out
-          tried again by itself; the last accepted commit stays in force
+        insta::assert_snapshot!(status(&samples::report(), Paint::plain()), @"");
+    }
 
-        production: moving, wants 1.1.0-1
-          role gitaly       0 of 1 host done
-          role web          0 of 4 hosts done
-          waits: role web: role gitaly comes first
-            ends when those are done
-          under way: web-01 drain for 2.0 s
-          host    role  installed  running  rotation  health
-          web-01  web   1.1.0-1    1.1.0-1  0 of 2    healthy, being worked on
-          web-02  web   1.1.0-1    1.1.0-1  2 of 2    unhealthy: 503
-        "#);
+    #[test]
+    fn a_release_shows_its_stages_its_gates_and_its_share() {
+        let mut report = samples::report();
+        let environment = samples_of_releases::to_canary().with_red_gate().report();
+        report.environments.insert("production".into(), environment);
+        insta::assert_snapshot!(status(&report, Paint::plain()), @"");
     }
 }

@@ -31,6 +31,9 @@ pub(crate) fn desired(web: usize, target: &str, ranks: &[&str]) -> Desired {
         },
         target: version(target),
         direction: None,
+        canary: None,
+        exceptions: model::Exceptions::default(),
+        departed: Vec::new(),
         ranks: ranks.iter().map(|text| version(text)).collect(),
         fleet: Fleet {
             mode: Mode::Reconcile,
@@ -42,6 +45,7 @@ pub(crate) fn desired(web: usize, target: &str, ranks: &[&str]) -> Desired {
                 step: SignedDuration::from_mins(15),
                 rollout: SignedDuration::from_hours(4),
             },
+            policy: model::Policy::default(),
         },
     }
 }
@@ -131,6 +135,10 @@ fn host_state(role: &Role, host: &HostName, running: &str) -> HostState {
         claim: None,
         job: None,
         in_doubt: BTreeSet::new(),
+        patches: BTreeSet::new(),
+        agent: None,
+        last_generation: None,
+        jobs: BTreeMap::new(),
     }
 }
 
@@ -148,7 +156,7 @@ fn node_state(desired: &Desired) -> NodeState {
                 weight: 100,
                 sessions: 0,
                 address: address(host),
-                check: Check::Passed,
+                check: RowCheck::Passed,
             };
             rows.insert((backend.backend.clone(), ServerName::new(host.as_str())), row);
         }
@@ -165,6 +173,14 @@ pub(crate) fn history() -> History {
         program: "0.1.0".into(),
     };
     history.apply(start(), &began).unwrap();
+    let adopted = Event::Adopted {
+        environment: "production".into(),
+        by: "reconcile".into(),
+        reason: "first sight".into(),
+        running: vec![version("1.0")],
+        jobs: Vec::new(),
+    };
+    history.apply(start(), &adopted).unwrap();
     history
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn fleet() -> Fleet {
         backend_limit: Limit::Percent(25),
         max_parallel: 10,
         deadlines: Deadlines { step: SignedDuration::from_mins(15), rollout: SignedDuration::from_hours(4) },
+        policy: model::Policy::default(),
     }
 }
 
@@ -70,6 +71,9 @@ pub(crate) fn desired(target: &str) -> Desired {
         commit,
         target: version(target),
         direction: None,
+        canary: None,
+        exceptions: model::Exceptions::default(),
+        departed: Vec::new(),
         ranks: Vec::new(),
         fleet: fleet(),
     }
@@ -96,6 +100,7 @@ pub(crate) fn step(id: &str, name: &str, action: Action) -> Step {
         action,
         why: String::new(),
         deadline: SignedDuration::from_mins(15),
+        stage: None,
     }
 }
 
@@ -118,4 +123,59 @@ pub(crate) fn ready(name: &str) -> Action {
 
 pub(crate) fn claim() -> Action {
     Action::Claim { found: BTreeSet::new() }
+}
+
+pub(crate) fn agent() -> ConfigAgent {
+    let word = |word: &str| Argv(vec!["systemctl".into(), word.into(), "agent.timer".into()]);
+    ConfigAgent {
+        pause: word("stop"),
+        resume: word("start"),
+        active: word("is-active"),
+        busy: None,
+        pin: None,
+    }
+}
+
+/// The fleet with two canaries, migrations on `deploy-1`, agents, and a gate over its canary stage.
+pub(crate) fn canary_fleet() -> Fleet {
+    let mut fleet = fleet();
+    let canary = Role { track: Track::Canary, ..role("web-canary", &["cny-1", "cny-2"], vec![web()]) };
+    fleet.roles.insert(0, canary);
+    let job = MigrationJob {
+        command: Argv(vec!["migrate".into()]),
+        env: BTreeMap::new(),
+        timeout: SignedDuration::from_hours(2),
+    };
+    fleet.policy.migrations = Some(Migrations {
+        host: host("deploy-1"),
+        packages: vec!["app".into()],
+        package_version: "{version}".into(),
+        ready: None,
+        pre: Some(job.clone()),
+        post: Some(job),
+    });
+    fleet.policy.config_agent = Some(agent());
+    let asks = GateQuestion::Prometheus {
+        url: "http://prometheus.example".into(),
+        query: "errors".into(),
+        threshold: Threshold::Below(0.01),
+    };
+    let (quiet_for, settle) = (SignedDuration::ZERO, SignedDuration::ZERO);
+    let gate = Gate { asks, quiet_for, settle, no_data_is_green: false, observe: false };
+    fleet.policy.gates.insert("errors".into(), gate);
+    fleet.policy.stages = vec![Stage {
+        name: "canary fleet".into(),
+        track: Track::Canary,
+        run: Run::Deploy { roles: vec!["web-canary".into()], in_order: false },
+        gates: vec!["errors".into()],
+        checks: Vec::new(),
+        soak: SignedDuration::ZERO,
+        on_red: OnRed::Hold,
+    }];
+    fleet
+}
+
+pub(crate) fn canary_desired(main: &str, canary: &str, weight: u8) -> Desired {
+    let canary = CanaryTarget { version: version(canary), weight, ramp: Vec::new() };
+    Desired { canary: Some(canary), fleet: canary_fleet(), ..desired(main) }
 }

@@ -29,7 +29,9 @@ impl Stage {
         let world = SimWorld::with(&fleet(), &version("1"), settings);
         let source = SimSource::new(seed);
         source.commit("first", [desired("1")]);
-        Self { world, source, journal: MemoryJournal::new() }
+        let journal = MemoryJournal::new();
+        world.is_judged_by(&source, &journal);
+        Self { world, source, journal }
     }
 
     /// One process: runs until `commit` has converged, or until it dies. Tells whether it converged.

@@ -1,34 +1,77 @@
-//! Rules of release.toml beside the version itself: canary, out, patch. Not acted on yet, checked already.
+//! release.toml beside the main version, resolved: the canary, and what people take responsibility for.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::fleet::Hosts;
+use super::patches;
 use super::policy::list;
 use super::problem::Problems;
 use super::raw::RawEnvironment;
-use super::raw_release::{Percent, RawCanary, RawOut, RawPatch, RawRelease};
-use super::read::{At, names_in};
+use super::raw_release::{Percent, RawCanary, RawOut, RawRelease};
+use super::read::At;
 use super::roles::exactly_one;
-use super::stages::written_roles;
 use crate::desired::{Fleet, Track};
 use crate::ids::HostName;
+use crate::release::{Allow, CanaryTarget, Emergency, Exceptions, Hold, Out, OutTarget, RampStep, Veto};
 
-/// Reports every breach. Names are looked up in the environment's other file.
-pub(super) fn check(
-    release: &RawRelease,
-    file: &RawEnvironment,
-    fleet: &Fleet,
-    hosts: &Hosts,
-    problems: &mut Problems,
-) {
-    if let Some(canary) = &release.canary {
-        if !fleet.roles.iter().any(|role| role.track == Track::Canary) {
-            problems.add(&canary.node.at, "no role has `track = \"canary\"`");
-        }
-        check_ramp(canary, problems);
+/// What names are looked up in: the environment's other file, and the commit.
+pub(super) struct Context<'a> {
+    pub(super) file: &'a RawEnvironment,
+    pub(super) fleet: &'a Fleet,
+    pub(super) hosts: &'a Hosts,
+    pub(super) files: &'a BTreeMap<String, String>,
+}
+
+/// What has a mistake is reported and left out.
+pub(super) fn resolve(release: &RawRelease, context: &Context<'_>, problems: &mut Problems) -> Exceptions {
+    let emergency = release.emergency.as_ref().and_then(|raw| {
+        Some(Emergency {
+            version: raw.version.get()?.value.clone(),
+            reason: raw.reason.get()?.value.0.clone(),
+        })
+    });
+    let allow = release.allow.as_ref().and_then(|raw| {
+        let past_post_migrations_of = raw.past_post_migrations_of.get()?.value.clone();
+        Some(Allow { past_post_migrations_of, reason: raw.reason.get()?.value.0.clone() })
+    });
+    let vetoes = list(release.veto.as_ref()).filter_map(|raw| {
+        Some(Veto { version: raw.version.get()?.value.clone(), reason: raw.reason.get()?.value.0.clone() })
+    });
+    let holds = list(release.hold.as_ref()).filter_map(|raw| {
+        let reason = raw.reason.get()?.value.0.clone();
+        Some(Hold { scope: raw.scope.get()?.value, reason, until: raw.until.map(|until| until.0) })
+    });
+    Exceptions {
+        emergency,
+        vetoes: vetoes.collect(),
+        holds: holds.collect(),
+        outs: list(release.out.as_ref()).filter_map(|raw| out(raw, context, problems)).collect(),
+        patches: list(release.patch.as_ref())
+            .filter_map(|raw| patches::resolve(raw, context, problems))
+            .collect(),
+        allow,
     }
-    list(release.out.as_ref()).for_each(|out| check_out(out, fleet, hosts, problems));
-    list(release.patch.as_ref()).for_each(|patch| check_patch(patch, file, problems));
+}
+
+/// The canary's target and share; `None` without one, or after a problem.
+pub(super) fn canary(
+    release: &RawRelease,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<CanaryTarget> {
+    let raw = release.canary.as_ref()?;
+    if !context.fleet.roles.iter().any(|role| role.track == Track::Canary) {
+        problems.add(&raw.node.at, "no role has `track = \"canary\"`");
+    }
+    check_ramp(raw, problems);
+    let steps = raw.ramp.iter().flatten().filter_map(|step| {
+        Some(RampStep { weight: step.weight.get()?.value.0, soak: step.soak.get()?.value.0 })
+    });
+    Some(CanaryTarget {
+        version: raw.version.get()?.value.clone(),
+        weight: raw.weight.get()?.value.0,
+        ramp: steps.collect(),
+    })
 }
 
 fn check_ramp(canary: &RawCanary, problems: &mut Problems) {
@@ -47,35 +90,41 @@ fn check_ramp(canary: &RawCanary, problems: &mut Problems) {
     }
 }
 
-fn check_out(out: &At<RawOut>, fleet: &Fleet, hosts: &Hosts, problems: &mut Problems) {
-    exactly_one("[[out]]", &["host", "load_balancer_node"], &out.node, problems);
-    if let Some(host) = out.host.as_ref().filter(|host| !hosts.owners.contains_key(&host.value)) {
-        let known = hosts.owners.keys().map(HostName::as_str);
-        problems.unknown(host.at(), format!("there is no host `{}`", host.value), host.value.as_str(), known);
+fn out(raw: &At<RawOut>, context: &Context<'_>, problems: &mut Problems) -> Option<Out> {
+    exactly_one("[[out]]", &["host", "load_balancer_node"], &raw.node, problems);
+    if let Some(host) = &raw.host {
+        check_host(host, context.hosts, problems);
     }
-    let nodes = fleet.nodes();
-    if let Some(node) = out.load_balancer_node.as_ref().filter(|node| !nodes.contains(&node.value)) {
-        let known = nodes.iter().map(|node| node.as_str());
-        let message = format!("there is no load balancer node `{}`", node.value);
-        problems.unknown(node.at(), message, node.value.as_str(), known);
+    if let Some(node) = &raw.load_balancer_node {
+        check_node(node, context.fleet, problems);
+    }
+    let host = raw.host.as_ref().map(|host| OutTarget::Host(host.value.clone()));
+    let node = raw.load_balancer_node.as_ref().map(|node| OutTarget::LoadBalancerNode(node.value.clone()));
+    let until = raw.until.map(|until| until.0);
+    Some(Out { what: host.or(node)?, reason: raw.reason.get()?.value.0.clone(), until })
+}
+
+/// A host that serves no role is not counted anyway.
+fn check_host(host: &At<HostName>, hosts: &Hosts, problems: &mut Problems) {
+    match hosts.owners.get(&host.value) {
+        Some((owner, _)) if owner.is_role() => {}
+        Some((owner, _)) => {
+            let message = format!("host `{}` is in {owner}; only a host of a role can be out", host.value);
+            problems.add(host.at(), message);
+        }
+        None => {
+            let known = hosts.in_roles().map(HostName::as_str);
+            let message = format!("there is no host `{}`", host.value);
+            problems.unknown(host.at(), message, host.value.as_str(), known);
+        }
     }
 }
 
-fn check_patch(patch: &RawPatch, file: &RawEnvironment, problems: &mut Problems) {
-    if let Some(root) = patch.root.get() {
-        let known = names_in(file.patch_roots.as_ref());
-        let word = root.value.0.as_str();
-        if !known.contains(word) {
-            let message = format!("there is no `{word}` in [patch_roots] of environment.toml");
-            problems.unknown(root.at(), message, word, known);
-        }
-    }
-    if let Some(roles) = patch.roles.get().filter(|roles| roles.node.is_empty()) {
-        problems.add(roles.at(), "a patch needs at least one role");
-    }
-    let known: BTreeSet<&str> = written_roles(file).map(|name| name.value.as_str()).collect();
-    for role in list(patch.roles.get()).filter(|role| !known.contains(role.value.as_str())) {
-        let message = format!("there is no role `{}`", role.value);
-        problems.unknown(role.at(), message, role.value.as_str(), known.iter().copied());
+fn check_node(node: &At<HostName>, fleet: &Fleet, problems: &mut Problems) {
+    let nodes = fleet.nodes();
+    if !nodes.contains(&node.value) {
+        let known = nodes.iter().map(|node| node.as_str());
+        let message = format!("there is no load balancer node `{}`", node.value);
+        problems.unknown(node.at(), message, node.value.as_str(), known);
     }
 }

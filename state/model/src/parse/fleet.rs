@@ -1,6 +1,7 @@
 //! From what is written to what is meant: the fleet of one environment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::SignedDuration;
 
@@ -10,8 +11,8 @@ use super::problem::{Position, Problems};
 use super::raw::{Count, RawEnvironment};
 use super::read::At;
 use super::roles;
-use crate::desired::{Deadlines, Fleet, Limit};
-use crate::ids::HostName;
+use crate::desired::{Deadlines, Fleet, Limit, Policy};
+use crate::ids::{HostName, RoleName};
 
 const DEFAULT_MAX_UNAVAILABLE: Limit = Limit::Percent(10);
 const DEFAULT_MAX_PARALLEL: usize = 20;
@@ -24,7 +25,7 @@ pub(super) struct Resolved {
     pub(super) hosts: Hosts,
 }
 
-/// Resolves everything that the fleet holds. What has a mistake is reported and left out.
+/// Resolves everything that the fleet holds but its policy. What has a mistake is reported and left out.
 pub(super) fn resolve(file: &At<RawEnvironment>, problems: &mut Problems) -> Resolved {
     check_requirement(file, problems);
     let budget = file.budget.as_ref();
@@ -45,6 +46,7 @@ pub(super) fn resolve(file: &At<RawEnvironment>, problems: &mut Problems) -> Res
             backend_limit: limit,
             max_parallel: parallel.map_or(DEFAULT_MAX_PARALLEL, |Count(count)| count),
             deadlines: deadlines(file),
+            policy: Policy::default(),
         },
         hosts,
     }
@@ -69,19 +71,45 @@ fn deadlines(file: &RawEnvironment) -> Deadlines {
     }
 }
 
+/// Whose a host is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    /// Without a name when that could not be read.
+    Role(Option<RoleName>),
+    Migrations,
+    Checks,
+}
+
+impl Owner {
+    pub(super) fn is_role(&self) -> bool {
+        matches!(self, Self::Role(_))
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(Some(name)) => write!(f, "role `{name}`"),
+            Self::Role(None) => f.write_str("another role"),
+            Self::Migrations => f.write_str("the migrations"),
+            Self::Checks => f.write_str("the checks"),
+        }
+    }
+}
+
 /// Every host of an environment: whose it is, and where that is written.
 #[derive(Default)]
 pub(super) struct Hosts {
-    pub(super) owners: BTreeMap<HostName, (String, Position)>,
+    pub(super) owners: BTreeMap<HostName, (Owner, Position)>,
     counted: usize,
 }
 
 impl Hosts {
-    /// Expands one host or range for an owner (`role `web``), and reports hosts that somebody owns already.
+    /// Expands one host or range for a role, and reports hosts that somebody owns already.
     pub(super) fn claim(
         &mut self,
         range: &At<HostRange>,
-        owner: &str,
+        owner: &Owner,
         problems: &mut Problems,
     ) -> Vec<HostName> {
         self.counted += range.len();
@@ -91,17 +119,41 @@ impl Hosts {
             }
             return Vec::new();
         }
-        let mut taken: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
+        let mut taken: BTreeMap<Owner, Vec<HostName>> = BTreeMap::new();
         for host in range.hosts() {
             match self.owners.get(&host) {
                 Some((other, _)) => taken.entry(other.clone()).or_default().push(host),
-                None => drop(self.owners.insert(host, (owner.to_owned(), range.at().clone()))),
+                None => drop(self.owners.insert(host, (owner.clone(), range.at().clone()))),
             }
         }
         for (other, hosts) in taken {
             problems.add(range.at(), format!("{} already in {other}", some_of(&hosts)));
         }
         range.hosts().collect()
+    }
+
+    /// Takes a host that jobs run on: our claim on a serving host would disturb its role's budget. Others than roles
+    /// share hosts.
+    pub(super) fn keep_out_of_roles(
+        &mut self,
+        host: &At<HostName>,
+        owner: Owner,
+        what: &str,
+        problems: &mut Problems,
+    ) {
+        match self.owners.get(&host.value) {
+            Some((role, _)) if role.is_role() => {
+                let message = format!("{what} `{}` is in {role}; it must belong to no role", host.value);
+                problems.add(host.at(), message);
+            }
+            Some(_) => {}
+            None => drop(self.owners.insert(host.value.clone(), (owner, host.at().clone()))),
+        }
+    }
+
+    /// The hosts that serve a role.
+    pub(super) fn in_roles(&self) -> impl Iterator<Item = &HostName> {
+        self.owners.iter().filter(|(_, (owner, _))| owner.is_role()).map(|(host, _)| host)
     }
 }
 

@@ -5,9 +5,14 @@
 //! value can show.
 
 mod balancers;
+mod checks;
 mod exceptions;
 mod fleet;
+mod freezes;
+mod gates;
 mod hosts;
+mod migrations;
+mod patches;
 mod policy;
 mod problem;
 mod raw;
@@ -21,8 +26,7 @@ mod stages;
 mod template;
 mod text;
 mod tree;
-mod unsupported;
 
 pub use problem::Problem;
-pub use repository::{EnvironmentSpec, Parsed, main_version, repository};
+pub use repository::{EnvironmentSpec, Parsed, main_version, repository, targets};
 pub use schema::{SchemaKind, schema};

@@ -13,17 +13,18 @@ use super::raw_policy::{
 };
 use super::read::{At, Map, Need, Read, expected, table, words};
 use super::text::{
-    Duration, HostPath, HttpUrl, Name, RepositoryPath, Requirement, ServerTemplate, TcpAddress,
+    Duration, HostPath, HttpUrl, Name, RepositoryPath, Requirement, ServerTemplate, Span, TcpAddress,
     VersionTemplate,
 };
 use super::tree::{Node, Value};
 use crate::desired::{Argv, Limit, Mode, OnTimeout, Track};
-use crate::ids::{BackendName, LoadBalancerName, PackageName, RoleName, ServiceName};
+use crate::ids::{BackendName, CheckName, GateName, LoadBalancerName, PackageName, RoleName, ServiceName};
 
 table! {
     /// A fleet and its rollout policy.
     struct RawEnvironment {
         /// Another file whose keys come first; relative to this one. One level deep.
+        #[expect(dead_code, reason = "read before there are types: the files are merged as trees")]
         extends: Option<At<RepositoryPath>>,
         /// Which versions of this program may read the file, for example `>=0.1`.
         requires: Option<At<Requirement>>,
@@ -46,20 +47,20 @@ table! {
         /// A configuration agent, for example Chef: paused on hosts that are being worked on.
         config_agent: Option<At<RawConfigAgent>>,
         /// Conditions on the outside world.
-        gates: Option<At<Map<Name, RawGate>>>,
+        gates: Option<At<Map<GateName, RawGate>>>,
         /// Jobs that test a release.
-        checks: Option<At<Map<Name, RawCheck>>>,
+        checks: Option<At<Map<CheckName, RawCheck>>>,
         /// What every stage has that does not say otherwise.
         stage_defaults: Option<At<RawStageDefaults>>,
-        /// The steps of a release, in order. Without any there is one: deploy every role in order.
+        /// The steps of a release, in order. Without any: deploy every role in order, the canary track first.
         stage: Option<At<Vec<At<RawStage>>>>,
         /// What a version has to have passed before a track may take it.
         promotion: Option<At<RawPromotion>>,
-        /// Versions that the service commits by itself.
+        /// Versions that the service commits by itself; one for each track.
         follow: Option<At<Vec<At<RawFollow>>>>,
         /// Windows in which nothing starts.
         freeze: Option<At<Vec<At<RawFreeze>>>>,
-        /// Folders on the hosts that patches apply to.
+        /// Folders on the hosts that patches apply to, by name.
         patch_roots: Option<At<Map<Name, HostPath>>>,
     }
 
@@ -75,10 +76,10 @@ table! {
 
     /// The budget of an emergency.
     struct RawEmergencyBudget {
-        /// Instead of the usual one.
+        /// Instead of the usual one. Default `50%`.
         max_unavailable: Option<Limit>,
-        /// How long sessions may take to end, in every backend.
-        drain: Option<Duration>,
+        /// How long sessions may take to end, in every backend; then they are cut. Default `10s`.
+        drain: Option<Span>,
     }
 
     /// How long is too long.

@@ -3,23 +3,29 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use jiff::civil::{DateTime, Time, Weekday};
+use jiff::civil::{DateTime, Time};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::problem::Problems;
 use super::read::{At, Map, Need, Read, expected, table, words};
 use super::text::{
-    Duration, HttpUrl, Line, Matcher, Name, ProjectPath, Soak, VariableName, VersionPattern, Words, Zone,
+    BaseUrl, Duration, Line, Matcher, ProjectPath, Span, VariableName, VersionPattern, VersionTemplate,
+    Words, Zone,
 };
 use super::tree::{Node, Value};
 use crate::desired::{Argv, Track};
-use crate::ids::{EnvironmentName, HostName, RoleName};
+use crate::ids::{CheckName, EnvironmentName, GateName, HostName, PackageName, RoleName, StageName};
+use crate::pipeline::{Day, InFlightAtFreeze, Moment, OnRed};
 
 table! {
     /// Database migrations: once per version, on a host that belongs to no role.
     struct RawMigrations {
         /// Where they run.
         host: Need<HostName>,
+        /// Installed there just before a job, in exactly its version. Instead of the environment's.
+        packages: Option<At<Vec<At<PackageName>>>>,
+        /// Instead of the environment's.
+        package_version: Option<At<VersionTemplate>>,
         /// Ends with 0 when nothing from before is left to finish.
         ready: Option<At<Argv>>,
         /// Before a version serves anywhere.
@@ -34,7 +40,7 @@ table! {
         command: Need<Argv>,
         /// Its environment variables.
         env: Option<Map<VariableName, Line>>,
-        /// How long is too long; it is reported, never killed.
+        /// How long is too long; it is reported, never killed. Default `12h`.
         timeout: Option<Duration>,
     }
 
@@ -46,94 +52,98 @@ table! {
         resume: Need<Argv>,
         /// Ends with 0 while it is active.
         active: Need<Argv>,
-        /// Tells it the version, on the migration host, when a target changes.
+        /// Ends with 0 while a run is under way, which is then waited for.
+        busy: Option<At<Argv>>,
+        /// Tells it the version, on the migration host, when a target changes. `{track}` is `main` or `canary`.
         pin: Option<At<Argv>>,
     }
 
     /// A condition on the outside world: exactly one of `alertmanager` and `prometheus`.
     struct RawGate {
         /// Alertmanager's address.
-        alertmanager: Option<At<HttpUrl>>,
+        alertmanager: Option<At<BaseUrl>>,
         /// Which alerts make it red. With `alertmanager`.
         r#match: Option<At<Vec<At<Matcher>>>>,
         /// An alert that must be firing, else there is no data. With `alertmanager`.
         heartbeat: Option<At<Words>>,
-        /// How long no such alert may have fired. With `alertmanager`.
-        quiet_for: Option<At<Duration>>,
+        /// How long no such alert may have fired. Default `0s`: none fires now. With `alertmanager`.
+        quiet_for: Option<At<Span>>,
         /// Prometheus' address.
-        prometheus: Option<At<HttpUrl>>,
+        prometheus: Option<At<BaseUrl>>,
         /// A query with one number as its answer. With `prometheus`.
         query: Option<At<Words>>,
         /// Green while the answer is below. With `prometheus`.
         below: Option<At<f64>>,
         /// Green while the answer is above. With `prometheus`.
         above: Option<At<f64>>,
-        /// How long after an action a reading begins to count. Default: the query's range.
-        settle: Option<At<Duration>>,
+        /// How long after an action a reading begins to count. Default: the query's longest range. With `prometheus`.
+        settle: Option<At<Span>>,
         /// What no data means. Default `red`.
         no_data: Option<NoData>,
-        /// Shown, never blocking.
+        /// `true`: shown, never blocking. Default `false`.
         observe: Option<bool>,
     }
 
     /// A job that tests a release: exactly one of `command`, `http` and `gitlab_pipeline`.
     struct RawCheck {
-        /// Run on `host`.
+        /// Run on `host`. `{host}`, `{environment}`, `{track}`, `{stage}` and `{version}` are replaced.
         command: Option<At<Argv>>,
-        /// Where the command runs.
+        /// Where the command runs; a host of no role.
         host: Option<At<HostName>>,
-        /// Asked until it answers 2xx.
+        /// A job that is started and asked after by HTTP.
         http: Option<At<RawHttpCheck>>,
         /// A pipeline that must succeed.
         gitlab_pipeline: Option<At<RawPipelineCheck>>,
-        /// How long it may take.
+        /// How long it may take; then it has failed. Default `1h`.
         timeout: Option<Duration>,
     }
 
-    /// A request.
+    /// A job that is started and asked after by HTTP.
     struct RawHttpCheck {
-        /// Its address.
-        url: Need<HttpUrl>,
+        /// Its address. `PUT {url}/NAME` starts it, `GET {url}/NAME` asks after it. Placeholders as in a command,
+        /// without `{host}`.
+        url: Need<BaseUrl>,
     }
 
     /// A pipeline. The token for it stands in the service's own file.
     struct RawPipelineCheck {
         /// `group/project`.
         project: Need<ProjectPath>,
-        /// Branch or tag.
+        /// Branch or tag. Placeholders as in a command, without `{host}`.
         r#ref: Need<Line>,
-        /// The pipeline's variables.
+        /// The pipeline's variables. Placeholders as in a command, without `{host}`.
         variables: Option<Map<VariableName, Line>>,
     }
 
     /// What every stage has that does not say otherwise.
     struct RawStageDefaults {
         /// Green before, watched during, and for the soak after.
-        gates: Option<Vec<At<Name>>>,
+        gates: Option<Vec<At<GateName>>>,
         /// Run after the stage's work.
-        checks: Option<Vec<At<Name>>>,
-        /// How long to watch afterwards.
-        soak: Option<Soak>,
-        /// What a red gate does.
+        checks: Option<Vec<At<CheckName>>>,
+        /// How long to watch afterwards. Default `0s`.
+        soak: Option<Span>,
+        /// What a red gate does beside stopping new hosts. `hold` (default): nothing. `canary-to-zero`: takes the canary
+        /// out of the traffic; only for stages of the canary track.
         on_red: Option<At<OnRed>>,
     }
 
     /// One step of a release.
     struct RawStage {
         /// Its name.
-        name: Need<Words>,
+        name: Need<StageName>,
         /// `main` (default), or `canary`.
         track: Option<At<Track>>,
         /// What it does.
-        run: Need<Run>,
+        run: Need<RawRun>,
         /// Which roles it deploys.
         roles: Option<At<Vec<At<RoleName>>>>,
         /// Instead of the defaults'; `[]` for none.
-        gates: Option<Vec<At<Name>>>,
+        gates: Option<Vec<At<GateName>>>,
         /// Instead of the defaults'; `[]` for none.
-        checks: Option<Vec<At<Name>>>,
+        checks: Option<Vec<At<CheckName>>>,
         /// Instead of the defaults'.
-        soak: Option<Soak>,
+        soak: Option<Span>,
         /// Instead of the defaults'.
         on_red: Option<At<OnRed>>,
     }
@@ -172,22 +182,15 @@ table! {
 }
 
 /// What no data means.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoData {
     Red,
     Green,
 }
 
-/// What a red gate does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnRed {
-    Hold,
-    CanaryToZero,
-}
-
 /// What a stage does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Run {
+pub(super) enum RawRun {
     Migrate,
     Deploy,
     PostMigrate,
@@ -199,27 +202,14 @@ pub(super) enum When {
     Passed,
 }
 
-/// What work in flight does when a freeze begins.
-#[derive(Debug)]
-pub(super) enum InFlightAtFreeze {
-    FinishHost,
-    FinishStage,
-}
-
 words! {
     NoData, "NoData": "red" => NoData::Red, "green" => NoData::Green;
     OnRed, "OnRed": "hold" => OnRed::Hold, "canary-to-zero" => OnRed::CanaryToZero;
-    Run, "Run": "migrate" => Run::Migrate, "deploy" => Run::Deploy, "post-migrate" => Run::PostMigrate;
+    RawRun, "Run":
+        "migrate" => RawRun::Migrate, "deploy" => RawRun::Deploy, "post-migrate" => RawRun::PostMigrate;
     When, "When": "passed" => When::Passed;
     InFlightAtFreeze, "InFlightAtFreeze":
         "finish-host" => InFlightAtFreeze::FinishHost, "finish-stage" => InFlightAtFreeze::FinishStage;
-}
-
-/// One end of a freeze, on the clock of its zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
-    Weekly(Weekday, Time),
-    Once(DateTime),
 }
 
 impl Read for Moment {
@@ -241,13 +231,13 @@ impl Read for Moment {
 fn weekly(text: &str) -> Option<Moment> {
     let (day, time) = text.split_once(' ')?;
     let day = match day {
-        "Mon" => Weekday::Monday,
-        "Tue" => Weekday::Tuesday,
-        "Wed" => Weekday::Wednesday,
-        "Thu" => Weekday::Thursday,
-        "Fri" => Weekday::Friday,
-        "Sat" => Weekday::Saturday,
-        "Sun" => Weekday::Sunday,
+        "Mon" => Day::Mon,
+        "Tue" => Day::Tue,
+        "Wed" => Day::Wed,
+        "Thu" => Day::Thu,
+        "Fri" => Day::Fri,
+        "Sat" => Day::Sat,
+        "Sun" => Day::Sun,
         _ => return None,
     };
     Some(Moment::Weekly(day, Time::strptime("%H:%M", time).ok()?))

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::problem::Problems;
 use super::read::{At, Need, Read, Text, expected, table, words};
-use super::text::{Instant, Name, PatchPath, Sha256, Soak, Words};
+use super::text::{Instant, Name, PatchPath, Sha256, Span, Words};
 use super::tree::{Node, Value};
 use crate::desired::Direction;
 use crate::ids::{HostName, RoleName};
+use crate::release::HoldScope;
 use crate::version::Version;
 
 table! {
@@ -57,7 +59,7 @@ table! {
         /// Percent of each shared backend's traffic.
         weight: Need<Percent>,
         /// How long.
-        soak: Need<Soak>,
+        soak: Need<Span>,
     }
 
     /// Fast mode.
@@ -104,7 +106,7 @@ table! {
         version: Need<Version>,
         /// The patch, below `patches/`.
         file: Need<PatchPath>,
-        /// Its checksum.
+        /// Its checksum, as `sha256sum` prints it.
         sha256: Need<Sha256>,
         /// A name from `[patch_roots]` in environment.toml.
         root: Need<Name>,
@@ -123,14 +125,6 @@ table! {
         /// Why it is safe.
         reason: Need<Words>,
     }
-}
-
-/// Which tracks a hold stops.
-#[derive(Debug)]
-pub(super) enum HoldScope {
-    Main,
-    Canary,
-    All,
 }
 
 words! {
@@ -165,8 +159,8 @@ impl JsonSchema for Percent {
 }
 
 /// An instant: TOML's own, or the same as a text.
-#[derive(Debug)]
-pub(super) struct Until;
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Until(pub(super) Timestamp);
 
 impl Read for Until {
     fn read(node: &Rc<Node>, problems: &mut Problems) -> Option<Self> {
@@ -175,7 +169,10 @@ impl Read for Until {
             Value::Datetime(datetime) => datetime.to_string(),
             _ => return expected("an instant like `2026-11-22T12:00:00Z`", node, problems),
         };
-        Instant::parse(&text).map_err(|error| problems.add(&node.at, error)).ok().map(|_| Self)
+        Instant::parse(&text)
+            .map_err(|error| problems.add(&node.at, error))
+            .ok()
+            .map(|Instant(instant)| Self(instant))
     }
 }
 

@@ -183,7 +183,6 @@ macro_rules! table {
         $(#[$about])*
         #[derive(Debug, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
-        #[allow(dead_code, reason = "a key that is parsed, checked and then refused as not supported yet")]
         pub(super) struct $name { $($(#[$doc])* pub(super) $field: $type,)* }
 
         impl $crate::parse::read::Read for $name {

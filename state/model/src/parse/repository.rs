@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::exceptions::{self, Context};
 use super::fleet::{self, Hosts, some_of};
 use super::policy::{self, Surroundings};
 use super::problem::{File, Position, Problem, Problems};
@@ -10,9 +11,9 @@ use super::raw::RawEnvironment;
 use super::raw_release::RawRelease;
 use super::read::{At, Read, Text};
 use super::tree::{self, Node, Value};
-use super::{exceptions, stages, unsupported};
-use crate::desired::{Direction, Fleet};
+use crate::desired::{Commit, Desired, Direction, Fleet};
 use crate::ids::{EnvironmentName, HostName};
+use crate::release::{CanaryTarget, Exceptions};
 use crate::version::Version;
 
 const ENVIRONMENT: &str = "environment.toml";
@@ -28,6 +29,28 @@ pub struct EnvironmentSpec {
     pub target: Version,
     /// What a person said about a version that git history does not know yet.
     pub direction: Option<Direction>,
+    /// The canary track's target and share.
+    pub canary: Option<CanaryTarget>,
+    /// What people take responsibility for.
+    pub exceptions: Exceptions,
+}
+
+impl EnvironmentSpec {
+    /// What it says at a commit, with the targets that accepted history had up to it.
+    pub fn at(self, environment: EnvironmentName, commit: Commit, ranks: Vec<Version>) -> Desired {
+        let Self { fleet, target, direction, canary, exceptions } = self;
+        Desired {
+            environment,
+            commit,
+            target,
+            direction,
+            canary,
+            exceptions,
+            ranks,
+            departed: Vec::new(),
+            fleet,
+        }
+    }
 }
 
 /// A valid repository.
@@ -39,7 +62,8 @@ pub struct Parsed {
     pub warnings: Vec<Problem>,
 }
 
-/// Parses all TOML files of one commit, by their paths in the repository. Other files may be there and are ignored.
+/// Parses one commit's text files, by their paths in the repository: its TOML files, and the patches below `patches/`
+/// that they name. Other files may be there and are ignored.
 ///
 /// # Errors
 /// Every problem of the commit, in the order of files and lines. Never empty.
@@ -60,11 +84,25 @@ pub fn repository(files: &BTreeMap<String, String>) -> Result<Parsed, Vec<Proble
 
 /// The version of the main track in a release.toml that may be old or broken: for walking history.
 pub fn main_version(release_toml: &str) -> Option<Version> {
+    version_of(&lenient(release_toml)?, "main")
+}
+
+/// The versions that a release.toml, which may be old or broken, makes targets: main's, then the canary's if it has
+/// one. What cannot be read is left out. For walking history.
+pub fn targets(release_toml: &str) -> Vec<Version> {
+    let table = lenient(release_toml).unwrap_or_default();
+    ["main", "canary"].iter().filter_map(|track| version_of(&table, track)).collect()
+}
+
+fn lenient(release_toml: &str) -> Option<toml::Table> {
     if release_toml.len() > tree::MAX_FILE_BYTES {
         return None;
     }
-    let table: toml::Table = release_toml.parse().ok()?;
-    Version::parse(table.get("main")?.get("version")?.as_str()?).ok()
+    release_toml.parse().ok()
+}
+
+fn version_of(release: &toml::Table, track: &str) -> Option<Version> {
+    Version::parse(release.get(track)?.get("version")?.as_str()?).ok()
 }
 
 /// The folders below `environments/` that hold one of the two files, with the environment's name.
@@ -121,23 +159,20 @@ impl Documents<'_> {
         sharing: &mut Sharing,
     ) -> Option<EnvironmentSpec> {
         let release = self.release(folder);
-        let file = self.environment_file(folder);
+        let file = self.environment_file(folder)?;
         let problems = &mut self.problems;
-        if let Some(release) = &release {
-            unsupported::check_release(release, problems);
-        }
-        let file = file?;
-        unsupported::check_environment(&file, problems);
-        let fleet::Resolved { fleet, mut hosts } = fleet::resolve(&file, problems);
+        let fleet::Resolved { mut fleet, mut hosts } = fleet::resolve(&file, problems);
         let around = Surroundings { name, environments: names, fleet: &fleet };
-        policy::check(&file, &around, &mut hosts, problems);
-        stages::check(&file, &fleet.roles, problems);
+        let policy = policy::resolve(&file, &around, &mut hosts, problems);
+        fleet.policy = policy;
         sharing.claim(name, &hosts, problems);
         let release = release?;
-        exceptions::check(&release, &file, &fleet, &hosts, problems);
+        let context = Context { file: &file, fleet: &fleet, hosts: &hosts, files: self.files };
+        let canary = exceptions::canary(&release, &context, problems);
+        let exceptions = exceptions::resolve(&release, &context, problems);
         let main = release.main.get()?;
         let target = main.version.get()?.value.clone();
-        Some(EnvironmentSpec { fleet, target, direction: main.direction })
+        Some(EnvironmentSpec { fleet, target, direction: main.direction, canary, exceptions })
     }
 
     fn release(&mut self, folder: &str) -> Option<At<RawRelease>> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::balancers::Balancers;
-use super::fleet::Hosts;
+use super::fleet::{Hosts, Owner};
 use super::problem::Problems;
 use super::raw::{RawActivate, RawEnvironment, RawHealth, RawRole, RawService};
 use super::read::{At, one_of};
@@ -16,7 +16,7 @@ use crate::desired::{Activate, Argv, BackendId, Health, Limit, Probe, Role, Serv
 use crate::ids::{BackendName, HostName, PackageName, RoleName};
 
 const DEFAULT_WITHIN: SignedDuration = SignedDuration::from_mins(2);
-const DEFAULT_VERSION: &str = "{version}";
+pub(super) const DEFAULT_VERSION: &str = "{version}";
 
 /// What roles are resolved against.
 struct Context<'a> {
@@ -94,8 +94,7 @@ fn hosts_of(raw: &At<RawRole>, hosts: &mut Hosts, problems: &mut Problems) -> Ve
     if written.node.is_empty() {
         problems.add(written.at(), "a role needs at least one host");
     }
-    let owner =
-        raw.name.get().map_or_else(|| "another role".to_owned(), |name| format!("role `{}`", name.value));
+    let owner = Owner::Role(raw.name.get().map(|name| name.value.clone()));
     written.value.iter().flat_map(|range| hosts.claim(range, &owner, problems)).collect()
 }
 
@@ -110,7 +109,7 @@ fn packages(raw: &At<RawRole>, context: &Context<'_>, problems: &mut Problems) -
     chosen.iter().flat_map(|packages| packages.value.iter()).map(|package| package.value.clone()).collect()
 }
 
-fn check_packages(packages: Option<&At<Vec<At<PackageName>>>>, problems: &mut Problems) {
+pub(super) fn check_packages(packages: Option<&At<Vec<At<PackageName>>>>, problems: &mut Problems) {
     let Some(packages) = packages else { return };
     if packages.node.is_empty() {
         problems.add(packages.at(), "at least one package is needed");
@@ -121,7 +120,7 @@ fn check_packages(packages: Option<&At<Vec<At<PackageName>>>>, problems: &mut Pr
     }
 }
 
-fn check_version_template(template: Option<&At<VersionTemplate>>, problems: &mut Problems) {
+pub(super) fn check_version_template(template: Option<&At<VersionTemplate>>, problems: &mut Problems) {
     if let Some(template) = template {
         template::check_strictly(&template.value.0, &["{version}", "{codename}"], template.at(), problems);
     }

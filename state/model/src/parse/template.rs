@@ -6,6 +6,13 @@ use crate::desired::Argv;
 
 /// What a command on a host may be told.
 pub(super) const IN_COMMANDS: [&str; 3] = ["{host}", "{version}", "{environment}"];
+/// What the command that pins a configuration agent may be told.
+pub(super) const IN_PIN: [&str; 4] = ["{host}", "{version}", "{environment}", "{track}"];
+/// What a check may be told.
+pub(super) const IN_CHECKS: [&str; 4] = ["{version}", "{environment}", "{track}", "{stage}"];
+/// What a check's command on a host may be told.
+pub(super) const IN_CHECK_COMMANDS: [&str; 5] =
+    ["{host}", "{version}", "{environment}", "{track}", "{stage}"];
 
 /// Reports placeholders that are none of `known`. What is no name in braces is left alone: a command may well need
 /// JSON, or the `%{…}` of curl.
@@ -27,8 +34,13 @@ pub(super) fn check_strictly(text: &str, known: &[&str], at: &Position, problems
 
 /// As [`check`], for every argument of a command.
 pub(super) fn check_command(command: &At<Argv>, problems: &mut Problems) {
+    check_arguments(command, &IN_COMMANDS, problems);
+}
+
+/// As [`check_command`], for a command that may be told other things.
+pub(super) fn check_arguments(command: &At<Argv>, known: &[&str], problems: &mut Problems) {
     for argument in &command.value.0 {
-        check(argument, &IN_COMMANDS, command.at(), problems);
+        check(argument, known, command.at(), problems);
     }
 }
 

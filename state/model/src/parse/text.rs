@@ -11,14 +11,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::read::Text;
 use crate::ids::{
-    BackendName, EnvironmentName, HostName, LoadBalancerName, PackageName, RoleName, ServiceName,
+    BackendName, CheckName, EnvironmentName, GateName, HostName, LoadBalancerName, PackageName, RoleName,
+    ServiceName, StageName,
 };
 use crate::version::Version;
 
 /// Longer than any name, address or reason that people write.
 const MAX_TEXT_BYTES: usize = 4096;
 /// Longer than any wait that makes sense, and far from overflow when added to a time.
-const MAX_DURATION: SignedDuration = SignedDuration::from_hours(24 * 366);
+pub(super) const MAX_DURATION: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// `texts!` gives a type its pattern, what it is in words, and how it is made of a text that matches.
 macro_rules! texts {
@@ -53,11 +54,11 @@ fn compiled(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a constant pattern")
 }
 
-/// A name that the user gives to something: a gate, a check, a patch root.
+/// A name that the user gives to something: a patch root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name(pub(super) String);
 
-/// Words for people: a stage's name, a reason.
+/// Words for people: a reason.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Words(pub(super) String);
 
@@ -67,7 +68,7 @@ pub(super) struct Duration(pub(super) SignedDuration);
 
 /// A length of time, or none at all.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Soak;
+pub(super) struct Span(pub(super) SignedDuration);
 
 /// The package's version for a release.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ pub(super) struct HostPath(pub(super) String);
 
 /// A patch file of the repository.
 #[derive(Debug)]
-pub(super) struct PatchPath;
+pub(super) struct PatchPath(pub(super) String);
 
 /// A file that is extended.
 #[derive(Debug)]
@@ -91,11 +92,15 @@ pub(super) struct RepositoryPath;
 
 /// A SHA-256 checksum.
 #[derive(Debug)]
-pub(super) struct Sha256;
+pub(super) struct Sha256(pub(super) String);
 
 /// An address to ask by HTTP.
 #[derive(Debug)]
 pub(super) struct HttpUrl(pub(super) String);
+
+/// An address that paths are added to; without a slash at its end.
+#[derive(Debug)]
+pub(super) struct BaseUrl(pub(super) String);
 
 /// An address to connect to.
 #[derive(Debug)]
@@ -103,19 +108,19 @@ pub(super) struct TcpAddress(pub(super) String);
 
 /// A time zone of the IANA database.
 #[derive(Debug)]
-pub(super) struct Zone;
+pub(super) struct Zone(pub(super) String);
 
 /// An instant in RFC 3339.
-#[derive(Debug)]
-pub(super) struct Instant;
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instant(pub(super) Timestamp);
 
 /// One matcher of Alertmanager.
 #[derive(Debug)]
-pub(super) struct Matcher;
+pub(super) struct Matcher(pub(super) String);
 
 /// A regular expression over versions.
 #[derive(Debug)]
-pub(super) struct VersionPattern;
+pub(super) struct VersionPattern(pub(super) String);
 
 /// Which versions of this program may read the file.
 #[derive(Debug)]
@@ -123,15 +128,15 @@ pub(super) struct Requirement(pub(super) semver::VersionReq);
 
 /// A project of a GitLab instance.
 #[derive(Debug)]
-pub(super) struct ProjectPath;
+pub(super) struct ProjectPath(pub(super) String);
 
 /// The name of an environment variable.
 #[derive(Debug)]
-pub(super) struct VariableName;
+pub(super) struct VariableName(pub(super) String);
 
 /// Any text on one line: a value of a variable, a query.
 #[derive(Debug)]
-pub(super) struct Line;
+pub(super) struct Line(pub(super) String);
 
 texts! {
     Name, "Name", "^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -148,6 +153,14 @@ texts! {
     LoadBalancerName, "LoadBalancerName", "^[A-Za-z0-9][A-Za-z0-9._-]*$",
         "a load balancer's name: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit",
         |text| Ok(Self::new(text));
+    GateName, "GateName", "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        "a gate's name: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit",
+        |text| Ok(Self::new(text));
+    CheckName, "CheckName", "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        "a check's name: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit",
+        |text| Ok(Self::new(text));
+    StageName, "StageName", r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$",
+        "a text on one line, not empty, without blanks around it", |text| Ok(Self::new(text));
     BackendName, "BackendName", "^[A-Za-z0-9_.:][A-Za-z0-9_.:-]*$",
         "a backend's name: letters, digits, `.`, `:`, `_` and `-`, not beginning with `-`",
         |text| Ok(Self::new(text));
@@ -168,29 +181,34 @@ texts! {
         "a server's name with `{host}` in it: without, all hosts would be the same server",
         |text| Ok(Self(text.to_owned()));
     Duration, "Duration", "^[0-9].*$", "a duration like `30s`, `10m` or `1h 30m`", duration;
-    Soak, "Soak", "^[0-9].*$", "a duration like `30s`, `10m` or `1h 30m`; `0s` for none",
-        |text| span(text).map(|_| Self);
+    Span, "Span", "^[0-9].*$", "a duration like `30s`, `10m` or `1h 30m`; `0s` for none",
+        |text| span(text).map(Self);
     HostPath, "HostPath", r"^(/[A-Za-z0-9_@%+=:,.-]+)+$", "an absolute path", host_path;
     PatchPath, "PatchPath", r"^patches/[A-Za-z0-9_@%+=:,./~-]+$", "a file below `patches/`",
-        |text| inside(text).map(|()| Self);
+        |text| inside(text).map(|()| Self(text.to_owned()));
     RepositoryPath, "RepositoryPath", r"^[A-Za-z0-9_@%+=:,./~-]+\.toml$",
         "a path to a .toml file, relative to this one", |_| Ok(Self);
-    Sha256, "Sha256", "^[0-9a-f]{64}$", "a SHA-256 checksum: 64 lower-case hexadecimal digits", |_| Ok(Self);
+    Sha256, "Sha256", "^[0-9a-f]{64}$", "a SHA-256 checksum: 64 lower-case hexadecimal digits",
+        |text| Ok(Self(text.to_owned()));
     HttpUrl, "HttpUrl", r"^https?://[^\s/@?#]+([/?#][^\s]*)?$",
         "an address that begins with `http://` or `https://`, without a password in it",
         |text| Ok(Self(text.to_owned()));
+    BaseUrl, "BaseUrl", r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+        "an address that begins with `http://` or `https://`, without a password, `?` or `#` in it",
+        |text| Ok(Self(text.trim_end_matches('/').to_owned()));
     TcpAddress, "TcpAddress", r"^[^\s/]+:[0-9]{1,5}$", "an address like `{host}:5432`", tcp_address;
     Zone, "Zone", "^[A-Za-z][A-Za-z0-9_+/-]*$", "a time zone like `Europe/Amsterdam`", zone;
     Instant, "Instant", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2})$",
         "an instant in RFC 3339 like `2026-11-22T12:00:00Z`, with its offset", instant;
     Matcher, "Matcher", r#"^[A-Za-z_][A-Za-z0-9_]*\s*(=~|!~|!=|=)\s*("([^"\\]|\\.)*"|[^"\s{},]+)$"#,
-        r#"a matcher like `severity="critical"` (or with `!=`, `=~`, `!~`)"#, |_| Ok(Self);
+        r#"a matcher like `severity="critical"` (or with `!=`, `=~`, `!~`)"#, |text| Ok(Self(text.to_owned()));
     VersionPattern, "VersionPattern", "^.+$", "a regular expression", version_pattern;
     Requirement, "Requirement", r"^[0-9A-Za-z.,<>=~^* +-]+$", "a requirement like `>=0.1`", requirement;
-    ProjectPath, "ProjectPath", r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$", "a project like `group/project`", |_| Ok(Self);
+    ProjectPath, "ProjectPath", r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$", "a project like `group/project`",
+        |text| Ok(Self(text.to_owned()));
     VariableName, "VariableName", "^[A-Za-z_][A-Za-z0-9_]*$",
-        "a variable's name: letters, digits and `_`, not beginning with a digit", |_| Ok(Self);
-    Line, "Line", r"^[^\x00-\x1f]*$", "a text on one line", |_| Ok(Self);
+        "a variable's name: letters, digits and `_`, not beginning with a digit", |text| Ok(Self(text.to_owned()));
+    Line, "Line", r"^[^\x00-\x1f]*$", "a text on one line", |text| Ok(Self(text.to_owned()));
 }
 
 fn span(text: &str) -> Result<SignedDuration, String> {
@@ -228,18 +246,21 @@ fn tcp_address(text: &str) -> Result<TcpAddress, String> {
 
 fn zone(text: &str) -> Result<Zone, String> {
     TimeZone::get(text)
-        .map(|_| Zone)
+        .map(|_| Zone(text.to_owned()))
         .map_err(|_| format!("`{text}` is not a time zone like `Europe/Amsterdam`"))
 }
 
 fn instant(text: &str) -> Result<Instant, String> {
     let parsed = text.parse::<Timestamp>();
-    parsed.map(|_| Instant).map_err(|error| format!("`{text}` is not an instant in RFC 3339: {error}"))
+    parsed.map(Instant).map_err(|error| format!("`{text}` is not an instant in RFC 3339: {error}"))
 }
 
 fn version_pattern(text: &str) -> Result<VersionPattern, String> {
-    let compiled = Regex::new(text);
-    compiled.map(|_| VersionPattern).map_err(|error| format!("`{text}` is not a regular expression: {error}"))
+    // The second form is how it is used: on the whole version.
+    let compiled = Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
+    compiled
+        .map(|_| VersionPattern(text.to_owned()))
+        .map_err(|error| format!("`{text}` is not a regular expression: {error}"))
 }
 
 fn requirement(text: &str) -> Result<Requirement, String> {

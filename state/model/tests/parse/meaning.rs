@@ -1,20 +1,13 @@
-//! What a valid repository means: defaults, order, references.
+//! What a valid fleet means: defaults, order, references.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::SignedDuration;
-use model::parse::{EnvironmentSpec, main_version, repository};
-use model::{Activate, Argv, Direction, Limit, Mode, OnTimeout, Probe, Track, Version};
+use model::parse::{EnvironmentSpec, main_version, repository, targets};
+use model::{Activate, Argv, Direction, Exceptions, Limit, Mode, OnTimeout, Probe, Track, Version};
 
-use crate::files;
-
-fn environment(environment: &str, release: &str) -> EnvironmentSpec {
-    let files =
-        files(&[("environments/e/environment.toml", environment), ("environments/e/release.toml", release)]);
-    let mut parsed = repository(&files).unwrap();
-    assert_eq!(parsed.warnings, []);
-    parsed.environments.remove("e").unwrap()
-}
+use crate::{answer, environment, files};
 
 /// A repository under examples/, read as a user's would be.
 fn example(name: &str) -> EnvironmentSpec {
@@ -33,9 +26,10 @@ const MINIMAL: &str = "packages = [\"shop\"]\n[[role]]\nname = \"web\"\nhosts = 
 
 #[test]
 fn what_is_not_written_has_the_documented_default() {
-    let EnvironmentSpec { fleet, target, direction } = environment(MINIMAL, "[main]\nversion = \"1.0\"\n");
+    let EnvironmentSpec { fleet, target, direction, canary, exceptions } =
+        environment(MINIMAL, "[main]\nversion = \"1.0\"\n");
     assert_eq!(target.as_str(), "1.0");
-    assert_eq!(direction, None);
+    assert_eq!((direction, canary, exceptions), (None, None, Exceptions::default()));
     assert_eq!(fleet.mode, Mode::Reconcile);
     assert_eq!(fleet.backend_limit, Limit::Percent(10));
     assert_eq!(fleet.max_parallel, 20);
@@ -197,6 +191,15 @@ fn history_is_read_leniently() {
 }
 
 #[test]
+fn history_knows_the_targets_of_both_tracks_mains_first() {
+    let targets = |text: &str| targets(text).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(targets("[canary]\nversion = \"2\"\nwait = 5\n[main]\nversion = \"1\"\n"), ["1", "2"]);
+    assert_eq!(targets("[main]\nversion = \"1\"\n"), ["1"]);
+    assert_eq!(targets("[main]\nversion = \"-1\"\n[canary]\nversion = \"2\"\n"), ["2"]);
+    assert_eq!(targets("main = \n"), [""; 0]);
+}
+
+#[test]
 fn the_minimal_example_is_valid() {
     let spec = example("minimal");
     assert_eq!(spec.fleet.hosts().count(), 4);
@@ -216,4 +219,27 @@ fn the_web_example_is_the_fleet_that_its_comments_describe() {
     assert_eq!((web.packages[0].as_str(), storage.packages[0].as_str()), ("shop", "store"));
     assert_eq!(web.health.clone().unwrap().probe, Probe::Http("http://{host}:8080/-/readiness".to_owned()));
     assert_eq!((web.max_unavailable, fleet.backend_limit.of(4)), (1, 1));
+}
+
+/// Every text file below a folder, by its path from `root`.
+fn texts(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts(root, &path, files);
+        } else if let Ok(text) = std::fs::read_to_string(&path) {
+            files.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), text);
+        }
+    }
+}
+
+#[test]
+fn every_example_is_valid_and_nothing_in_it_is_odd() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let root = entry.unwrap().path();
+        let mut files = BTreeMap::new();
+        texts(&root, &root, &mut files);
+        assert_eq!(answer(&files), "valid", "{}", root.display());
+    }
 }

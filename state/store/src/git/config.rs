@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::commit::{Author, Signing};
+use super::trust::Trust;
+
 /// Where the desired state comes from and where its mirror lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitConfig {
@@ -19,10 +22,17 @@ pub struct GitConfig {
     pub poll: Duration,
     /// How long one question to the remote, or one fetch, may take before it is ended.
     pub deadline: Duration,
+    /// Whose signatures make a commit one that may come into force; none: any commit may.
+    pub trust: Option<Trust>,
+    /// In whose name the service commits.
+    pub author: Author,
+    /// How commits are signed that are written here.
+    pub signing: Signing,
 }
 
 impl GitConfig {
-    /// A configuration with the usual times: asked every 5 s, given up after 30 s.
+    /// A configuration with the usual times: asked every 5 s, given up after 30 s. Asks for no signature, and signs
+    /// nothing.
     pub fn new(remote: Remote, branch: impl Into<String>, mirror_dir: impl Into<PathBuf>) -> Self {
         Self {
             remote,
@@ -31,6 +41,9 @@ impl GitConfig {
             mirror_dir: mirror_dir.into(),
             poll: Duration::from_secs(5),
             deadline: Duration::from_secs(30),
+            trust: None,
+            author: Author { name: "reconcile".to_owned(), email: "reconcile@localhost".to_owned() },
+            signing: Signing::None,
         }
     }
 }

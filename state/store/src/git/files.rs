@@ -31,14 +31,15 @@ pub(super) struct Collected {
     full: bool,
 }
 
-/// Every `.toml` file of a commit's tree.
+/// Every `.toml` file of a commit's tree, and everything below `patches/`.
 pub(super) fn read_tree(repository: &Repository, tree: &Tree<'_>) -> Result<Collected, git2::Error> {
     let mut collected = Collected::default();
     walk_tree(repository, tree, "", 0, &mut collected)?;
     Ok(collected)
 }
 
-/// Every `.toml` file as it lies in a folder, hidden folders left out; also those that git does not know.
+/// Every `.toml` file, and everything below `patches/`, as it lies in a folder, hidden folders left out; also what git
+/// does not know.
 ///
 /// # Errors
 /// [`GitError::Folder`] when something cannot be read; [`GitError::Invalid`] for links, limits, and text that is not
@@ -79,7 +80,7 @@ impl Collected {
         if !self.full {
             self.full = true;
             let limits = format!("{MAX_FILES} files with {MAX_TOTAL_BYTES} bytes are allowed");
-            self.refuse(path, format!("is one .toml file too many; {limits}"));
+            self.refuse(path, format!("is one file too many; {limits}"));
         }
         false
     }
@@ -110,7 +111,7 @@ fn walk_tree(
                 let tree = repository.find_tree(entry.id())?;
                 walk_tree(repository, &tree, &format!("{path}/"), depth + 1, collected)?;
             }
-            Some(ObjectType::Blob) if is_toml(&path) => add_blob(repository, &entry, path, collected)?,
+            Some(ObjectType::Blob) if is_read(&path) => add_blob(repository, &entry, path, collected)?,
             _ => {}
         }
     }
@@ -147,9 +148,9 @@ fn walk_folder(folder: &Path, above: &str, depth: usize, collected: &mut Collect
             if !is_hidden(&path) && collected.may_descend(&path, depth) {
                 walk_folder(&on_disk, &format!("{path}/"), depth + 1, collected)?;
             }
-        } else if kind.is_symlink() && is_toml(&path) {
+        } else if kind.is_symlink() && is_read(&path) {
             collected.refuse_link(&path);
-        } else if kind.is_file() && is_toml(&path) {
+        } else if kind.is_file() && is_read(&path) {
             let metadata = entry.metadata().map_err(|error| failed(&on_disk, error))?;
             if collected.has_room(&path, usize::try_from(metadata.len()).unwrap_or(usize::MAX)) {
                 collected.add(path, fs::read(&on_disk).map_err(|error| failed(&on_disk, error))?);
@@ -159,8 +160,8 @@ fn walk_folder(folder: &Path, above: &str, depth: usize, collected: &mut Collect
     Ok(())
 }
 
-fn is_toml(path: &str) -> bool {
-    Path::new(path).extension().is_some_and(|extension| extension == "toml")
+fn is_read(path: &str) -> bool {
+    path.starts_with("patches/") || Path::new(path).extension().is_some_and(|extension| extension == "toml")
 }
 
 /// `.git`, and folders of other tools.
@@ -190,15 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn toml_files_are_read_with_their_paths_and_everything_else_is_left_alone() {
+    fn toml_files_and_patches_are_read_with_their_paths_and_everything_else_is_left_alone() {
         let dir = folder(&[
             ("environments/a/release.toml", b"x = 1"),
             ("base.toml", b""),
             (".git/config.toml", b"hidden"),
             ("README.md", b"\xff"),
+            ("patches/1.0/fix.patch", b"--- a\n"),
         ]);
         let files = read_folder(dir.path()).unwrap();
-        assert_eq!(files.keys().collect::<Vec<_>>(), ["base.toml", "environments/a/release.toml"]);
+        assert_eq!(
+            files.keys().collect::<Vec<_>>(),
+            ["base.toml", "environments/a/release.toml", "patches/1.0/fix.patch"]
+        );
         assert_eq!(files["environments/a/release.toml"], "x = 1");
     }
 

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Oid, Repository, RepositoryInitOptions};
 use model::parse::Problem;
-use model::{CommitId, Reading, Reason};
+use model::{CommitId, Reading, Reason, Version};
 
 use super::error::GitError;
 use super::ranks::Ranks;
 use super::revision::{Look, Verdict, judge, look_at};
+use super::trust::Signed;
 
 /// New heads must descend from this one: the newest valid head, or a commit that a person accepted by name.
 const ACCEPTED: &str = "refs/reconcile/accepted";
@@ -60,11 +61,11 @@ impl Mirror {
         self.repository.find_commit(commit).is_ok()
     }
 
-    /// What is in force, given where the remote's branch is now, or why that is not known.
-    pub(super) fn read(&mut self, head: Result<Oid, String>) -> Reading {
+    /// What is in force, given where the remote's branch is now, or why that is not known or not trusted.
+    pub(super) fn read(&mut self, head: Result<Oid, Reason>) -> Reading {
         let obstacle = match head {
             Ok(head) => self.consider(head).unwrap_or_else(|error| Some(self.broken(&error))),
-            Err(error) => Some(Reason::SourceUnavailable { error }.into()),
+            Err(reason) => Some(reason.into()),
         };
         let (revision, obstacle) = match self.in_force() {
             Ok(None) => (None, obstacle),
@@ -81,6 +82,40 @@ impl Mirror {
         let unknown = |_| format!("commit {commit} is not known; it must be one that the branch has shown");
         let id = self.repository.find_commit_by_prefix(commit.as_str()).map_err(unknown)?.id();
         self.point(ACCEPTED, id).map_err(|error| format!("cannot accept {commit}: {}", error.message()))
+    }
+
+    /// The commits that have to prove themselves before a head comes into force: the head first, then every one since
+    /// the accepted commit along first parents, oldest first. A first head alone; none when it does not descend from
+    /// the accepted commit, since it is refused for that.
+    pub(super) fn unproven(&self, head: Oid) -> Result<Vec<Signed>, git2::Error> {
+        let Some(accepted) = self.target(ACCEPTED)? else { return Ok(vec![self.signed(head)?]) };
+        if accepted == head || !self.repository.graph_descendant_of(head, accepted)? {
+            return Ok(Vec::new());
+        }
+        let mut walk = self.repository.revwalk()?;
+        walk.push(head)?;
+        walk.hide(accepted)?;
+        walk.simplify_first_parent()?;
+        let mut commits = walk.collect::<Result<Vec<Oid>, _>>()?;
+        commits.get_mut(1..).unwrap_or_default().reverse();
+        commits.into_iter().map(|commit| self.signed(commit)).collect()
+    }
+
+    fn signed(&self, commit: Oid) -> Result<Signed, git2::Error> {
+        match self.repository.extract_signature(&commit, None) {
+            Ok((signature, _)) => Ok(Signed { commit, signature: Some(signature.to_vec()) }),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(Signed { commit, signature: None }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the main track of an environment was to run at a commit and before it, oldest first.
+    pub(super) fn main_targets(&self, commit: Oid, environment: &str) -> Result<Vec<Version>, git2::Error> {
+        Ok(self.ranks.at(&self.repository, commit)?.of_main(environment))
+    }
+
+    pub(super) fn repository(&self) -> &Repository {
+        &self.repository
     }
 
     pub(super) fn look_at(&self, revision: &str) -> Result<Look, GitError> {

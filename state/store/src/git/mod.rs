@@ -1,12 +1,15 @@
 //! The git source: follows one branch of one repository, wherever it is, and always knows what is in force.
 
+mod commit;
 mod config;
 mod error;
 mod files;
 mod mirror;
+mod person;
 mod program;
 mod ranks;
 mod revision;
+mod trust;
 mod watch;
 
 use std::hash::{BuildHasher, RandomState};
@@ -14,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use git2::Oid;
-use model::{CommitId, Reading, Reason};
+use model::{CommitId, EnvironmentName, Reading, Reason, Version};
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
@@ -22,10 +25,13 @@ use mirror::Mirror;
 use program::Contact;
 use watch::Watch;
 
+pub use commit::{Author, Change, CommitError, Draft, Signing};
 pub use config::{Access, GitConfig, Remote, RemoteError};
 pub use error::GitError;
 pub use files::{Files, read_folder};
+pub use person::{Person, person, upstream};
 pub use revision::{Look, revision_at, revision_of_folder};
+pub use trust::Trust;
 
 /// A repository on this machine that cannot be watched or is gone is asked this often.
 const UNWATCHED_POLL: Duration = Duration::from_secs(1);
@@ -76,7 +82,10 @@ impl GitSource {
     pub async fn read(&self) -> Reading {
         // Before the question: what changes after it wakes, what changed before it is seen.
         self.arm_watch();
-        let head = self.bring_head().await;
+        let head = match self.bring_head().await {
+            Ok(head) => self.trusted(head).await,
+            Err(error) => Err(Reason::SourceUnavailable { error }),
+        };
         let reading =
             self.with_mirror(move |mirror| mirror.read(head)).await.unwrap_or_else(|error| Reading {
                 revision: None,
@@ -119,6 +128,16 @@ impl GitSource {
         let (path, text) = (self.config.mirror_dir.clone(), revision.to_owned());
         let looked = self.with_mirror(move |mirror| mirror.look_at(&text)).await;
         looked.unwrap_or_else(|_| Err(GitError::UnknownRevision { path, revision: revision.to_owned() }))
+    }
+
+    /// What the main track of an environment was to run in the branch's history, oldest first. Asks the remote.
+    ///
+    /// # Errors
+    /// The reason in words, when the remote or the mirror cannot be read.
+    pub async fn main_targets(&self, environment: &EnvironmentName) -> Result<Vec<Version>, String> {
+        let (head, environment) = (self.bring_head().await?, environment.clone());
+        let targets = self.with_mirror(move |mirror| mirror.main_targets(head, environment.as_str())).await?;
+        targets.map_err(|error| error.message().to_owned())
     }
 
     /// The branch's head, with all of its commits in the mirror.

@@ -19,6 +19,10 @@ const MAX_WORDS: usize = 500;
 /// Hands the token over from its file, so that it is in no argument and no environment. Only asked for `get`.
 const TOKEN_HELPER: &str = r#"!f() { test "$1" = get || exit 0; echo "username=$RECONCILE_GIT_USER"; printf 'password=%s\n' "$(cat "$RECONCILE_GIT_TOKEN_FILE")"; }; f"#;
 
+/// Takes a push into a repository on this machine. Where the branch is checked out, its files follow; git refuses when
+/// somebody has changed them.
+const RECEIVE_HERE: &str = "git -c safe.directory=* -c receive.denyCurrentBranch=updateInstead receive-pack";
+
 /// A remote's branch, and how to ask for it.
 #[derive(Clone, Debug)]
 pub(super) struct Contact {
@@ -42,7 +46,7 @@ impl Contact {
 
     /// Where the branch is now.
     pub(super) async fn head(&self) -> Result<Oid, String> {
-        let answer = self.run(&["ls-remote", "--quiet"]).await?;
+        let answer = self.ask(&["ls-remote", "--quiet"]).await?;
         find_reference(&answer, &self.reference)
             .ok_or_else(|| format!("{} has no branch {}", self.remote.as_text(), self.branch()))
     }
@@ -50,21 +54,45 @@ impl Contact {
     /// Brings the branch's commits into the mirror.
     pub(super) async fn fetch(&self) -> Result<(), String> {
         let options = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
-        self.run(&options).await.map(drop)
+        self.ask(&options).await.map(drop)
+    }
+
+    /// Moves the remote's branch from one commit to another that is in the mirror, if it is still there.
+    pub(super) async fn push(&self, from: Oid, to: Oid) -> Result<(), String> {
+        let mut command = self.git();
+        // Compare and swap: the lease names the commit that has to be there.
+        command.args(["push", "--quiet", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]);
+        command.arg(format!("--force-with-lease={}:{from}", self.reference));
+        if let Remote::Local(_) = self.remote {
+            command.arg(format!("--receive-pack={RECEIVE_HERE}"));
+        }
+        command.arg("--").arg(self.remote.as_text()).arg(format!("{to}:{}", self.reference));
+        self.finish(command).await.map(drop).map_err(|error| format!("{}: {error}", self.remote.as_text()))
     }
 
     fn branch(&self) -> &str {
         self.reference.trim_start_matches("refs/heads/")
     }
 
-    async fn run(&self, options: &[&str]) -> Result<String, String> {
-        let mut command = self.command(options);
+    async fn ask(&self, options: &[&str]) -> Result<String, String> {
+        let mut command = self.git();
+        command.args(options);
+        if let Remote::Local(_) = self.remote {
+            // The operator named this very path, so that it may belong to another user; git itself would refuse.
+            command.arg("--upload-pack=git -c safe.directory=* upload-pack");
+        }
+        command.arg("--").arg(self.remote.as_text()).arg(&self.reference);
+        self.finish(command).await.map_err(|error| format!("{}: {error}", self.remote.as_text()))
+    }
+
+    /// Runs git to its end or to the deadline. What it wrote, or why it failed in one line.
+    pub(super) async fn finish(&self, mut command: Command) -> Result<String, String> {
         let child = command.spawn().map_err(|error| format!("cannot start the program `git`: {error}"))?;
         let group = Group::of(&child);
         let ended = tokio::time::timeout(self.deadline, child.wait_with_output()).await;
         let output = match ended {
             Err(_) => {
-                return Err(format!("{} gave no answer within {:?}", self.remote.as_text(), self.deadline));
+                return Err(format!("no answer within {:?}", self.deadline));
             }
             Ok(ended) => ended.map_err(|error| format!("cannot read from the program `git`: {error}"))?,
         };
@@ -72,23 +100,19 @@ impl Contact {
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
-            Err(format!("{}: {}", self.remote.as_text(), reason(&output)))
+            Err(reason(&output))
         }
     }
 
-    fn command(&self, options: &[&str]) -> Command {
+    /// git on the mirror, not begun yet, with the settings of this remote and none of the surroundings.
+    pub(super) fn git(&self) -> Command {
         let mut command = Command::new("git");
         for (name, _) in std::env::vars_os() {
             if is_foreign(&name.to_string_lossy()) {
                 command.env_remove(name);
             }
         }
-        command.arg("--git-dir").arg(&self.mirror).args(options);
-        if let Remote::Local(_) = self.remote {
-            // The operator named this very path, so that it may belong to another user; git itself would refuse.
-            command.arg("--upload-pack=git -c safe.directory=* upload-pack");
-        }
-        command.arg("--").arg(self.remote.as_text()).arg(&self.reference);
+        command.arg("--git-dir").arg(&self.mirror);
         command.envs(self.settings());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
@@ -101,6 +125,8 @@ impl Contact {
             ("gc.auto", "0".to_owned()),
             ("maintenance.auto", "false".to_owned()),
             ("core.fsync", "all".to_owned()),
+            // Somebody's hooks for all repositories are not for ours.
+            ("core.hooksPath", "/dev/null".to_owned()),
         ];
         let mut settings = vec![
             ("LC_ALL".to_owned(), "C".to_owned()),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use git2::{ObjectType, Oid, Repository, Tree};
-use model::{Version, parse};
+use model::{Track, Version, parse};
+
+use crate::edit;
 
 /// Versions by environment, oldest first, as of one commit.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,8 @@ struct Targets {
     /// The release file that was read last: the same one says nothing new.
     blob: Option<Oid>,
     versions: Vec<Version>,
+    /// Those of the main track alone.
+    main: Vec<Version>,
 }
 
 impl Ranks {
@@ -39,7 +43,12 @@ impl Ranks {
         Ok(ranks)
     }
 
-    /// An environment's targets, oldest first.
+    /// What the main track of an environment was to run, oldest first.
+    pub(super) fn of_main(&self, environment: &str) -> Vec<Version> {
+        self.environments.get(environment).map(|targets| targets.main.clone()).unwrap_or_default()
+    }
+
+    /// An environment's targets, of both tracks, oldest first.
     pub(super) fn of(&self, environment: &str) -> Vec<Version> {
         self.environments.get(environment).map(|targets| targets.versions.clone()).unwrap_or_default()
     }
@@ -69,11 +78,17 @@ impl Ranks {
             }
             targets.blob = Some(release.id());
             let blob = repository.find_blob(release.id())?;
-            let version = std::str::from_utf8(blob.content()).ok().and_then(parse::main_version);
-            if let Some(version) = version.filter(|version| !targets.versions.contains(version)) {
-                targets.versions.push(version);
-            }
+            let text = std::str::from_utf8(blob.content()).unwrap_or_default();
+            let main = edit::version(text, Track::Main).unwrap_or_default();
+            parse::targets(text).into_iter().for_each(|version| add(&mut targets.versions, version));
+            main.into_iter().for_each(|version| add(&mut targets.main, version));
         }
         Ok(())
+    }
+}
+
+fn add(versions: &mut Vec<Version>, version: Version) {
+    if !versions.contains(&version) {
+        versions.push(version);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use git2::{ErrorCode, Oid, Repository};
 use jiff::Timestamp;
 use model::parse::{self, Problem};
-use model::{Commit, CommitId, Desired, EnvironmentName, Revision, Version};
+use model::{Commit, CommitId, EnvironmentName, Revision, Version};
 
 use super::error::GitError;
 use super::files::{Files, read_folder, read_tree};
@@ -79,25 +79,25 @@ pub(super) fn judge(repository: &Repository, id: Oid, ranks: &Ranks) -> Result<V
 fn build(commit: Commit, files: &Files, ranks: &Ranks) -> Verdict {
     let parsed = parse::repository(files)?;
     let environments = parsed.environments.into_iter().map(|(name, spec)| {
-        let desired = Desired {
-            environment: name.clone(),
-            commit: commit.clone(),
-            ranks: ranks_up_to(ranks, &name, &spec.target),
-            target: spec.target,
-            direction: spec.direction,
-            fleet: spec.fleet,
-        };
-        (name, desired)
+        let canary = spec.canary.as_ref().map(|canary| &canary.version);
+        let ranks = ranks_up_to(ranks, &name, [&spec.target].into_iter().chain(canary));
+        (name.clone(), spec.at(name, commit.clone(), ranks))
     });
     let revision = Revision { environments: environments.collect(), commit };
     Ok(Look { revision, warnings: parsed.warnings })
 }
 
 /// A target that is not committed yet is the newest.
-fn ranks_up_to(ranks: &Ranks, environment: &EnvironmentName, target: &Version) -> Vec<Version> {
+fn ranks_up_to<'a>(
+    ranks: &Ranks,
+    environment: &EnvironmentName,
+    targets: impl Iterator<Item = &'a Version>,
+) -> Vec<Version> {
     let mut versions = ranks.of(environment.as_str());
-    if !versions.contains(target) {
-        versions.push(target.clone());
+    for target in targets {
+        if !versions.contains(target) {
+            versions.push(target.clone());
+        }
     }
     versions
 }

@@ -1,5 +1,7 @@
 //! A real desired-state repository in a temporary folder.
 
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,0 +1,18 @@
+part generation; [ ! -e "$ROOT/generation" ] || line "$ROOT/generation"
+part once
+for JOB in "$ROOT"/once/*; do
+  [ -e "$JOB/started" ] && [ -e "$JOB/exit" ] || continue
+  IFS= read -r LINE <"$JOB/exit" && printf '%s %s\n' "${JOB##*/}" "$LINE"
+done
+part patches
+set --
+for MARK in "$ROOT"/patches/*/mark; do
+  [ -e "$MARK" ] || continue
+  NAME=${MARK%/mark}
+  printf 'patch %s\n' "${NAME##*/}"
+  while IFS= read -r LINE; do
+    printf '%s\n' "$LINE"
+    case $LINE in *' /'*) set -- "$@" "${LINE#* }" ;; esac
+  done <"$MARK"
+done
+part patched; [ $# = 0 ] || sha256sum -- "$@" 2>/dev/null

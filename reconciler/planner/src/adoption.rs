@@ -1,0 +1,60 @@
+//! Taking a fleet as it is found: at its first sight by ourselves; by a person's word when hosts remember more than the
+//! journal does.
+
+use std::collections::BTreeSet;
+
+use model::{Desired, Event, Generation, HostName, HostState, Observed, Reason, Version};
+
+use crate::survey::Survey;
+
+/// Why nothing may act before a person adopts the fleet, if so. A journal that has steps has had its adoption.
+pub(crate) fn missing(survey: &Survey<'_>) -> Option<Reason> {
+    if is_adopted(survey) {
+        return None;
+    }
+    let (host, generation) = evidence(survey)?;
+    Some(Reason::JournalLost { host: host.clone(), generation })
+}
+
+/// Whether the fleet was taken as it was found.
+pub(crate) fn is_adopted(survey: &Survey<'_>) -> bool {
+    survey.history.progress.adopted.is_some() || survey.history.steps > 0
+}
+
+/// A host that remembers us, while this journal has never done anything here.
+fn evidence<'a>(survey: &Survey<'a>) -> Option<(&'a HostName, Generation)> {
+    let of =
+        |state: &HostState| state.last_generation.max(state.claim.as_ref().map(|claim| claim.generation));
+    let hosts = survey.hosts.iter().chain(&survey.workers);
+    hosts.filter_map(|host| Some((host.name, of(host.state()?)?))).max_by_key(|(_, generation)| *generation)
+}
+
+/// A fleet that nobody of us has ever touched is taken as it is, once every host was looked at.
+pub(crate) fn at_first_sight(survey: &Survey<'_>) -> Option<Event> {
+    let known =
+        survey.hosts.iter().chain(&survey.workers).all(|host| host.fact.is_some() || host.out.is_some());
+    if survey.history.progress.adopted.is_some() || !known || missing(survey).is_some() {
+        return None;
+    }
+    Some(Event::Adopted {
+        environment: survey.desired.environment.clone(),
+        by: "reconcile".to_owned(),
+        reason: "first sight".to_owned(),
+        running: releases_running(survey.desired, survey.observed).into_iter().collect(),
+        jobs: Vec::new(),
+    })
+}
+
+/// The releases that hosts are observed to run: their own names where git knows them, else the package's version.
+pub fn releases_running(desired: &Desired, observed: &Observed) -> BTreeSet<Version> {
+    let mut running = BTreeSet::new();
+    for (role, host) in desired.fleet.hosts() {
+        let Some(state) = observed.host(host) else { continue };
+        let installed = role.packages.first().and_then(|name| state.packages.get(name));
+        let Some(package) = installed.filter(|package| package.installed) else { continue };
+        let is = |release: &&Version| role.package_version(release, &state.codename) == package.version;
+        let mut known = desired.ranks.iter().chain([&desired.target]);
+        running.insert(known.find(is).unwrap_or(&package.version).clone());
+    }
+    running
+}

@@ -1,0 +1,44 @@
+//! Hosts of no role in one pass: each does one errand at a time, and is let go when there is none.
+
+use std::collections::BTreeMap;
+
+use model::{HostName, Subject};
+
+use crate::jobs::{self, Errand};
+use crate::next::Next;
+use crate::pass::{Address, Pass};
+
+/// Plans what migrations, checks and pins need, in the order of the lanes.
+pub(crate) fn gather(pass: &mut Pass<'_, '_>) {
+    let wanted: Vec<Errand> =
+        pass.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.errands)).collect();
+    let mut of_hosts: BTreeMap<HostName, Errand> = BTreeMap::new();
+    for errand in wanted {
+        if errand.is_on_host() {
+            of_hosts.entry(errand.host.clone()).or_insert(errand);
+        } else {
+            let next = jobs::over_network(pass.survey, &errand);
+            take(pass, &errand.host.clone(), Some(&errand), next);
+        }
+    }
+    let survey = pass.survey;
+    for host in &survey.workers {
+        let errand = of_hosts.get(host.name);
+        let next = jobs::next(survey, host, errand);
+        take(pass, host.name, errand, next);
+    }
+}
+
+fn take(pass: &mut Pass<'_, '_>, host: &HostName, errand: Option<&Errand>, next: Next) {
+    match next {
+        Next::Wait(wait) => pass.wait_for(Subject::Host(host.clone()), wait),
+        Next::DoneBut(reason) => pass.wait_for(Subject::Host(host.clone()), crate::next::Wait::new(reason)),
+        Next::Step(action, why) => {
+            let version = errand.map_or(&pass.survey.desired.target, |errand| &errand.version).clone();
+            let role = errand.map_or_else(|| model::RoleName::new("(jobs)"), Errand::role);
+            let stage = errand.map(|errand| &errand.stage);
+            pass.start_at(&Address { host, role, version: &version, stage }, action, why);
+        }
+        Next::Done | Next::Admit(_) | Next::Leave(_) => {}
+    }
+}

@@ -1,0 +1,220 @@
+//! Migrations and checks: jobs that must not run twice, one at a time on each host, found again by their names.
+
+use model::{
+    Action, Check, CheckName, CheckRun, FailureKind, HostName, JobKey, JobKind, JobName, JobRecord, JobState,
+    Reason, RoleName, Stage, StepId, Track, Version,
+};
+
+use crate::agent;
+use crate::lanes::Lane;
+use crate::next::{Next, Wait};
+use crate::position::{in_the_way, seen, under_way};
+use crate::survey::{ClaimView, HostView, Survey};
+
+/// Something that a lane needs to have run on a host of no role, or over the network.
+#[derive(Clone, Debug)]
+pub(crate) struct Errand {
+    /// Where; of a check over the network, whom it asks.
+    pub(crate) host: HostName,
+    /// For which release.
+    pub(crate) version: Version,
+    pub(crate) stage: Stage,
+    /// Whether the host must have exactly the version installed.
+    installs: bool,
+    /// Whether it runs on a host at all.
+    on_host: bool,
+    pub(crate) action: Action,
+}
+
+/// How a job stands.
+pub(crate) enum Standing {
+    Passed,
+    /// It has to be run, or found again.
+    Wanted(Box<Errand>),
+    /// It failed, or nobody knows.
+    Stopped(Reason),
+}
+
+/// The migrations of a lane's target, before (`PreMigration`) or after it serves.
+pub(crate) fn migration(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, kind: JobKind) -> Standing {
+    let Some(migrations) = &survey.desired.fleet.policy.migrations else { return Standing::Passed };
+    let job = match kind {
+        JobKind::PreMigration => migrations.pre.as_ref(),
+        _ => migrations.post.as_ref(),
+    };
+    let Some(run) = job else { return Standing::Passed };
+    let key = JobKey { kind, version: lane.target.clone() };
+    if is_done(survey, &key) {
+        return Standing::Passed;
+    }
+    standing(survey, key, |key, job| Errand {
+        host: migrations.host.clone(),
+        version: lane.target.clone(),
+        stage: stage.clone(),
+        installs: true,
+        on_host: true,
+        action: Action::Migrate { job, key, ready: migrations.ready.clone(), run: run.clone() },
+    })
+}
+
+/// What was found running counts as migrated, and later post-deployment migrations cover those of skipped versions.
+fn is_done(survey: &Survey<'_>, key: &JobKey) -> bool {
+    let progress = &survey.history.progress;
+    if progress.found_running.contains(&key.version) || progress.job_passed(key) {
+        return true;
+    }
+    let later = |other: &JobKey| survey.desired.rank(&other.version) > survey.desired.rank(&key.version);
+    key.kind == JobKind::PostMigration
+        && progress.jobs.iter().any(|(other, record)| {
+            other.kind == key.kind && later(other) && matches!(record.state, JobState::Passed { .. })
+        })
+}
+
+/// A check after a stage.
+pub(crate) fn check(
+    survey: &Survey<'_>,
+    lane: &Lane<'_>,
+    stage: &Stage,
+    name: &CheckName,
+    check: &Check,
+) -> Standing {
+    let kind = JobKind::Check { stage: stage.name.clone(), check: name.clone() };
+    let key = JobKey { kind, version: lane.target.clone() };
+    let (host, on_host) = match &check.how {
+        CheckRun::Command { host, .. } => (host.clone(), true),
+        CheckRun::Http { url } => (HostName::new(authority(url)), false),
+        CheckRun::GitlabPipeline { project, .. } => (HostName::new(project.as_str()), false),
+    };
+    standing(survey, key, |key, job| Errand {
+        host,
+        version: lane.target.clone(),
+        stage: stage.clone(),
+        installs: false,
+        on_host,
+        action: Action::Check { job, key, track: lane.track, check: check.clone() },
+    })
+}
+
+fn standing(survey: &Survey<'_>, key: JobKey, errand: impl FnOnce(JobKey, JobName) -> Errand) -> Standing {
+    let first = JobRecord { attempt: 1, state: JobState::Wanted };
+    let record = survey.history.progress.jobs.get(&key).unwrap_or(&first);
+    let job = JobName::new(&survey.desired.environment, &key, record.attempt);
+    match &record.state {
+        JobState::Passed { .. } => Standing::Passed,
+        JobState::Wanted | JobState::Begun { .. } => Standing::Wanted(Box::new(errand(key, job))),
+        JobState::Failed { failure, .. } if failure.kind == FailureKind::InDoubt => {
+            Standing::Stopped(Reason::JobInDoubt { step: StepId::new(job.as_str()) })
+        }
+        JobState::Failed { failure, .. } => {
+            let failure = failure.clone();
+            Standing::Stopped(match key.kind {
+                JobKind::Check { .. } => Reason::CheckFailed { key, failure },
+                JobKind::PreMigration | JobKind::PostMigration => Reason::MigrationFailed { key, failure },
+            })
+        }
+    }
+}
+
+/// Host and port of an address, for people.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+/// The configuration agent is told a track's new version before anything of it is deployed.
+pub(crate) fn pin(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> Option<Errand> {
+    let policy = &survey.desired.fleet.policy;
+    let command = policy.config_agent.as_ref()?.pin.as_ref()?;
+    let host = policy.migrations.as_ref()?.host.clone();
+    let by_track = command.0.iter().any(|word| word.contains("{track}"));
+    let told = survey.history.progress.pinned.get(&lane.track) == Some(lane.target);
+    let silent = told || (lane.track == Track::Canary && !by_track);
+    (!silent).then(|| Errand {
+        host,
+        version: lane.target.clone(),
+        stage: stage.clone(),
+        installs: false,
+        on_host: true,
+        action: Action::Pin { track: lane.track, command: command.clone() },
+    })
+}
+
+/// What a host of no role needs next: to be let go, or, with an errand, to be brought to where that can run.
+pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Errand>) -> Next {
+    if let Some(in_flight) = host.in_flight {
+        return Next::Wait(under_way(survey, in_flight));
+    }
+    if errand.is_none() && !host.claim.is_ours() {
+        return Next::Done;
+    }
+    let state = match seen(survey, host) {
+        Ok(state) => state,
+        Err(wait) => return Next::Wait(wait),
+    };
+    match host.claim {
+        ClaimView::Other(claim) => {
+            let reason =
+                Reason::ClaimedByOther { generation: claim.generation, service: claim.service.clone() };
+            return Next::Wait(Wait::new(reason).since(claim.at));
+        }
+        ClaimView::None | ClaimView::Ours { current: false, .. } => {
+            let found = std::collections::BTreeSet::new();
+            return Next::Step(Action::Claim { found }, "our mark, while we work there");
+        }
+        ClaimView::Ours { current: true, .. } => {}
+    }
+    let Some(errand) = errand else { return agent::released(survey, host, "done here") };
+    if let Some(wait) = in_the_way(survey, host, &errand.version) {
+        return Next::Wait(wait);
+    }
+    agent::quiet(survey, host, state).unwrap_or_else(|| run(host, state, errand))
+}
+
+fn run(host: &HostView<'_>, state: &model::HostState, errand: &Errand) -> Next {
+    let package = host.package_for(&errand.version, state);
+    if errand.installs && !host.has_installed(state, &package) {
+        let packages = host.packages_at(&package);
+        let action = Action::Install { packages, prepare: Vec::new(), configure: Vec::new() };
+        return Next::Step(action, "exactly the version whose migrations run");
+    }
+    Next::Step(errand.action.clone(), why(&errand.action))
+}
+
+/// What a check over the network needs next.
+pub(crate) fn over_network(survey: &Survey<'_>, errand: &Errand) -> Next {
+    let key = errand.action.job().map(|(_, key)| key);
+    let running = survey.history.in_flight.values().find(|f| f.step.action.job().map(|(_, key)| key) == key);
+    if let Some(in_flight) = running {
+        return Next::Wait(under_way(survey, in_flight));
+    }
+    let trouble = survey.history.trouble(&errand.host, &errand.version);
+    if let Some(trouble) = trouble.filter(|trouble| survey.now < trouble.until) {
+        let (action, failure, times, until) =
+            (trouble.action, trouble.failure.clone(), trouble.times, trouble.until);
+        return Next::Wait(Wait::new(Reason::Backoff { action, failure, times, until }).until(until));
+    }
+    Next::Step(errand.action.clone(), why(&errand.action))
+}
+
+fn why(action: &Action) -> &'static str {
+    match action {
+        Action::Check { .. } => "test the release",
+        Action::Pin { .. } => "the configuration agent must not undo it",
+        _ => "once for this version",
+    }
+}
+
+impl Errand {
+    /// Whether it runs on a host that we can look at.
+    pub(crate) fn is_on_host(&self) -> bool {
+        self.on_host
+    }
+
+    /// What its host is to the plan, where it has no role.
+    pub(crate) fn role(&self) -> RoleName {
+        RoleName::new(match self.action {
+            Action::Check { .. } => "(checks)",
+            _ => "(migrations)",
+        })
+    }
+}

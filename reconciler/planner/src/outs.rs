@@ -1,0 +1,37 @@
+//! A host that a person has declared out: it is drained, wherever it still serves, and then neither counted nor waited
+//! for. It may be dead: nothing is asked of the host itself.
+
+use std::collections::BTreeSet;
+
+use model::{Action, Admin, Out, Reason};
+
+use crate::draining::{rows_are_fresh, rows_are_seen};
+use crate::next::Next;
+use crate::position::under_way;
+use crate::survey::{HostView, RowView, Survey};
+
+/// What such a host still needs.
+pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next {
+    if let Some(in_flight) = host.in_flight {
+        return Next::Wait(under_way(survey, in_flight));
+    }
+    let serving: BTreeSet<_> =
+        host.rows.iter().filter(|row| row.admin() == Some(Admin::Ready)).map(RowView::id).collect();
+    let blind = host.rows.iter().any(|row| row.row.is_none());
+    if serving.is_empty() && !blind {
+        return Next::DoneBut(Reason::HostOut { why: out.reason.clone(), until: out.until });
+    }
+    // A missing row is no traffic; a node that cannot be seen may well send some.
+    if let Err(wait) = rows_are_seen(survey, host) {
+        return match wait.reason {
+            Reason::RowMissing { .. } | Reason::RowElsewhere { .. } => {
+                Next::DoneBut(Reason::HostOut { why: out.reason.clone(), until: out.until })
+            }
+            _ => Next::Wait(wait),
+        };
+    }
+    if let Err(wait) = rows_are_fresh(survey, host) {
+        return Next::Wait(wait);
+    }
+    Next::Leave(Action::Retire { rows: serving })
+}

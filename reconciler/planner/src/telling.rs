@@ -1,0 +1,199 @@
+//! The plan as people and programs read it: reasons in order, progress, notes, and what the journal has to remember.
+
+use jiff::Timestamp;
+use model::{Event, Patch, Plan, Reason, RoleProgress, Version};
+
+use crate::adoption;
+use crate::follow;
+use crate::gates;
+use crate::ladder;
+use crate::next::Next;
+use crate::pass::Pass;
+use crate::survey::{ClaimView, HostView, Survey};
+
+/// Turns a finished pass into the plan.
+pub(crate) fn plan(mut pass: Pass<'_, '_>) -> Plan {
+    pass.waiting.sort_by_key(|waiting| urgency(&waiting.reason));
+    let survey = pass.survey;
+    let desired = survey.desired;
+    let main = survey.lanes.iter().find(|lane| lane.track == model::Track::Main);
+    let lanes = survey.lanes.iter().zip(&pass.lanes);
+    let mut tracks: Vec<_> = lanes.map(|(lane, state)| ladder::progress(survey, lane, state)).collect();
+    tracks.sort_by_key(|progress| progress.track);
+    Plan {
+        environment: desired.environment.clone(),
+        commit: desired.commit.id.clone(),
+        target: desired.target.clone(),
+        direction: main.map_or(model::Direction::Forward, crate::lanes::Lane::way),
+        progress: progress(&pass),
+        notes: notes(&pass),
+        tracks,
+        records: records(&mut pass),
+        edits: follow::edits(survey),
+        shares: std::mem::take(&mut pass.shares.shown),
+        steps: pass.steps,
+        waiting: pass.waiting,
+        observe: pass.observe,
+        wake: pass.wake,
+    }
+}
+
+fn records(pass: &mut Pass<'_, '_>) -> Vec<Event> {
+    let mut records: Vec<Event> = adoption::at_first_sight(pass.survey).into_iter().collect();
+    records.extend(gates::turned(pass.survey));
+    records.append(&mut pass.shares.records);
+    records.extend(pass.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.records)));
+    records
+}
+
+fn progress(pass: &Pass<'_, '_>) -> Vec<RoleProgress> {
+    let survey = pass.survey;
+    let mut roles: Vec<&model::Role> = Vec::new();
+    for host in &survey.hosts {
+        if roles.last().is_none_or(|last| last.name != host.role.name) {
+            roles.push(host.role);
+        }
+    }
+    let of = |role: &model::Role| {
+        let counts = |host: &HostView<'_>| host.role.name == role.name && host.out.is_none();
+        let hosts = survey.hosts.iter().zip(&pass.positions).filter(|(host, _)| counts(host));
+        let done = hosts.clone().filter(|(_, next)| matches!(next, Next::Done | Next::DoneBut(_))).count();
+        RoleProgress {
+            role: role.name.clone(),
+            hosts: hosts.count(),
+            done,
+            out: pass.capacity.out(&role.name),
+            limit: pass.capacity.limit(survey, role),
+        }
+    };
+    roles.into_iter().map(of).collect()
+}
+
+fn notes(pass: &Pass<'_, '_>) -> Vec<String> {
+    let survey = pass.survey;
+    let found =
+        |host: &&HostView<'_>| matches!(host.claim, ClaimView::Ours { found, .. } if !found.is_empty());
+    let found = survey.hosts.iter().filter(found);
+    let foreign = found.map(|host| format!("{}: rows taken out by somebody else stay as found", host.name));
+    let deadline = survey.desired.fleet.deadlines.rollout;
+    let late = rollout_is_late(pass)
+        .then(|| format!("this rollout has taken more than its deadline of {deadline:#}"));
+    foreign.chain(late).chain(exceptions(survey)).chain(debts(survey)).chain(shares(pass)).collect()
+}
+
+fn rollout_is_late(pass: &Pass<'_, '_>) -> bool {
+    let survey = pass.survey;
+    let accepted = survey.history.accepted.as_ref();
+    let over = |at: Timestamp| survey.now > at + survey.desired.fleet.deadlines.rollout;
+    pass.lanes.iter().any(|lane| !lane.through) && accepted.is_some_and(|accepted| over(accepted.main_since))
+}
+
+/// Exceptions are shown until they are gone.
+fn exceptions(survey: &Survey<'_>) -> Vec<String> {
+    let exceptions = &survey.desired.exceptions;
+    let mut notes = Vec::new();
+    if let Some(emergency) = &exceptions.emergency {
+        let used = survey.lanes.iter().any(|lane| lane.emergency.is_some());
+        let budget = &survey.desired.fleet.policy.emergency;
+        let cost = format!(
+            "up to {} of each role out at once, sessions cut after {:#}, no gates, checks, soaks or promotion",
+            budget.max_unavailable, budget.drain
+        );
+        let effect = if used { cost } else { "not a target now: without effect".to_owned() };
+        notes.push(format!("emergency for {}: {effect} ({})", emergency.version, emergency.reason));
+    }
+    for out in &exceptions.outs {
+        if let model::OutTarget::LoadBalancerNode(node) = &out.what {
+            if out.until.is_none_or(|until| survey.now < until) {
+                notes.push(format!("load balancer node {node} is declared free of traffic ({})", out.reason));
+            }
+        }
+    }
+    if let Some(allow) = &exceptions.allow {
+        let version = &allow.past_post_migrations_of;
+        notes.push(format!(
+            "going back past the post-deployment migrations of {version} is allowed ({})",
+            allow.reason
+        ));
+    }
+    notes
+}
+
+/// Patches are debt until a package holds them.
+fn debts(survey: &Survey<'_>) -> Vec<String> {
+    let desired = survey.desired;
+    let mut notes = Vec::new();
+    for patch in &desired.exceptions.patches {
+        let carries =
+            |host: &&HostView<'_>| host.state().is_some_and(|state| state.patches.contains(&patch.sha256));
+        let count = survey.hosts.iter().filter(carries).count();
+        if count > 0 {
+            notes.push(format!("debt: patch {} is on {count} hosts ({})", patch.file, patch.reason));
+        }
+        for lane in survey.lanes.iter().filter(|lane| drops(patch, lane.target)) {
+            notes.push(format!("{} on track {} drops patch {}", lane.target, lane.track, patch.file));
+        }
+    }
+    notes
+}
+
+fn drops(patch: &Patch, target: &Version) -> bool {
+    *target != patch.version && !patch.incorporated_in.contains(target)
+}
+
+/// A share that the weights cannot give.
+fn shares(pass: &Pass<'_, '_>) -> Vec<String> {
+    let none =
+        |share: &&model::Share| share.desired > 0 && share.achieved == 0.0 && pass.shares.steps.is_empty();
+    let shares = pass.shares.shown.iter().filter(none);
+    shares
+        .map(|share| {
+            format!(
+                "backend {} on {}: weights of main are too small, or no canary server is up, for {} percent",
+                share.backend, share.node, share.desired
+            )
+        })
+        .collect()
+}
+
+/// The primary reason first: what only a person ends, then what the world ends, then what ends by itself, then what
+/// holds nothing up.
+fn urgency(reason: &Reason) -> u8 {
+    match reason {
+        Reason::HistoryRewritten { .. }
+        | Reason::JournalLost { .. }
+        | Reason::DirectionUnknown { .. }
+        | Reason::PastPostMigration { .. }
+        | Reason::OutageNotAllowed { .. } => 0,
+        Reason::Halted { .. }
+        | Reason::JobInDoubt { .. }
+        | Reason::MigrationFailed { .. }
+        | Reason::CheckFailed { .. }
+        | Reason::ClaimedByOther { .. } => 1,
+        Reason::ReportOnly { .. } => 2,
+        Reason::Vetoed { .. }
+        | Reason::Held { .. }
+        | Reason::Paused { .. }
+        | Reason::PatchNotIncorporated { .. }
+        | Reason::GateNotGreen { .. } => 3,
+        Reason::PromotionRequired { .. } | Reason::Frozen { .. } | Reason::WouldNotFinish { .. } => 4,
+        Reason::StageFailing { .. } | Reason::StepOverdue { .. } => 4,
+        Reason::SameMachine { .. } => 4,
+        Reason::RowMissing { .. } | Reason::RowElsewhere { .. } | Reason::NodeUnknown { .. } => 4,
+        Reason::Backoff { .. } | Reason::HostUnknown { .. } | Reason::DrainTimedOut { .. } => 5,
+        Reason::BelowFloor(_) | Reason::AgentBusy | Reason::Budget { ours: 0, .. } => 6,
+        Reason::Draining { .. } | Reason::HealthPending { .. } | Reason::LoadBalancerCheck { .. } => 7,
+        Reason::InFlight { .. } | Reason::JobRunning { .. } => 8,
+        Reason::Downloading { .. } | Reason::Budget { .. } | Reason::Parallel { .. } => 9,
+        Reason::Soaking { .. }
+        | Reason::GateQuiet { .. }
+        | Reason::Ramping { .. }
+        | Reason::CanaryWeight { .. } => 9,
+        Reason::FreshFacts => 10,
+        Reason::EarlierRole { .. } | Reason::EarlierStage { .. } | Reason::MainFirst { .. } => 11,
+        Reason::Unhealthy { .. } | Reason::ForeignDrain { .. } | Reason::HostOut { .. } => 12,
+        Reason::SourceUnavailable { .. }
+        | Reason::CommitUntrusted { .. }
+        | Reason::RevisionInvalid { .. } => 13,
+    }
+}

@@ -1,0 +1,486 @@
+//! A release on its way through canary, migrations, gates and checks: order, refusals, and the way back.
+
+mod fleet;
+mod release;
+
+use fleet::{host, row, start, version};
+use jiff::SignedDuration;
+use model::*;
+use planner::{Preview, plan, preview};
+use release::{desired, history, observed, set_gate};
+
+/// The first start of each stage, with what starts there.
+fn stages(preview: &Preview) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for step in preview.steps.iter().map(|step| &step.step) {
+        if let Some(stage) = &step.stage {
+            let line = stage.to_string();
+            if told.last() != Some(&line) {
+                told.push(line);
+            }
+        }
+    }
+    told
+}
+
+fn primary(plan: &Plan) -> &Reason {
+    &plan.waiting.first().expect("it waits").reason
+}
+
+/// Every step but those that bring the canary's share, which is upkeep.
+fn kinds(plan: &Plan) -> Vec<String> {
+    let steps = plan.steps.iter().filter(|step| step.action.kind() != ActionKind::Weigh);
+    steps.map(|step| format!("{} {}", step.host, step.action.kind())).collect()
+}
+
+#[test]
+fn a_release_goes_from_migrations_to_post_deployment_migrations() {
+    let desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    let rollout = preview(&desired, &observed(&desired, "1.0"), &history(&["1.0"]), start());
+    assert_eq!(rollout.waiting, []);
+    assert_eq!(
+        stages(&rollout),
+        ["migrations", "canary fleet", "gitaly", "fleet", "post-deployment migrations"],
+    );
+    let soaks = SignedDuration::from_mins(50);
+    assert!(rollout.duration >= soaks - SignedDuration::from_mins(10), "{:#}", rollout.duration);
+    let once = |kind: ActionKind| rollout.steps.iter().filter(|step| step.step.action.kind() == kind).count();
+    assert_eq!(once(ActionKind::Migrate), 2);
+    let nodes = 2;
+    assert_eq!(
+        once(ActionKind::Weigh),
+        nodes * (1 + 4 * 2),
+        "at first, and as each of four servers leaves and returns"
+    );
+}
+
+#[test]
+fn the_canary_has_no_share_while_it_is_deployed_and_its_weight_after() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    for node in ["fe-01", "fe-02"] {
+        row(&mut seen, node, "web-cny-01").weight = 10;
+        row(&mut seen, node, "web-cny-02").weight = 10;
+    }
+    let mut memory = history(&["1.0"]);
+    let environment = desired.environment.clone();
+    let share = Event::ShareReached { environment, version: version("1.0"), weight: 5 };
+    memory.apply(start(), &share).unwrap();
+    let rollout = preview(&desired, &seen, &memory, start());
+    let weights: Vec<u32> = rollout
+        .steps
+        .iter()
+        .filter_map(|step| match &step.step.action {
+            Action::Weigh { weights } => weights.values().copied().max(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(weights, [0, 0, 10, 10]);
+    assert_eq!(rollout.waiting, []);
+}
+
+#[test]
+fn a_main_server_leaves_only_after_the_canary_became_lighter() {
+    let mut desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    desired.fleet.policy.promotion = Promotion::default();
+    let mut seen = observed(&desired, "1.1");
+    for node in ["fe-01", "fe-02"] {
+        row(&mut seen, node, "web-cny-01").weight = 10;
+        row(&mut seen, node, "web-cny-02").weight = 10;
+    }
+    let old = PackageState { version: version("1.0"), installed: true, status: "hi ".into(), held: true };
+    host(&mut seen, "web-01").packages.insert("shop".into(), old);
+    host(&mut seen, "web-01").staged.insert("shop".into(), [version("1.1")].into());
+    let mut memory = history(&["1.1"]);
+    let environment = desired.environment.clone();
+    let share = Event::ShareReached { environment, version: version("1.1"), weight: 5 };
+    memory.apply(start(), &share).unwrap();
+    let rollout = preview(&desired, &seen, &memory, start());
+    let story: Vec<String> =
+        rollout.steps.iter().map(|step| format!("{} {}", step.step.host, step.step.action.kind())).collect();
+    let at = |what: &str| {
+        story.iter().position(|line| line == what).unwrap_or_else(|| panic!("{what} in {story:?}"))
+    };
+    assert!(at("web-01 claim") < at("fe-01 weigh"), "{story:?}");
+    assert!(at("fe-01 weigh") < at("web-01 drain"), "{story:?}");
+    assert!(at("fe-02 weigh") < at("web-01 drain"), "{story:?}");
+    assert_eq!(rollout.waiting, []);
+}
+
+#[test]
+fn a_red_gate_stops_new_hosts_and_brings_begun_ones_back() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = history(&["1.0"]);
+    let job = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
+    let adopted = Event::Adopted {
+        environment: "production".into(),
+        by: "ada".into(),
+        reason: "migrated by hand".into(),
+        running: Vec::new(),
+        jobs: vec![(job, true)],
+    };
+    memory.apply(start(), &adopted).unwrap();
+    let passed = Event::StagePassed {
+        environment: "production".into(),
+        stage: "migrations".into(),
+        version: version("1.1"),
+    };
+    memory.apply(start(), &passed).unwrap();
+    host(&mut seen, "web-cny-01").claim = Some(Claim {
+        generation: Generation(1),
+        service: "deploy".into(),
+        environment: "production".into(),
+        commit: desired.commit.id.clone(),
+        found: Default::default(),
+        at: start(),
+    });
+    for node in ["fe-01", "fe-02"] {
+        let row = row(&mut seen, node, "web-cny-01");
+        (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
+    }
+    set_gate(&mut seen, Verdict::Red, start());
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(kinds(&planned), ["web-cny-01 ready"], "{:?}", planned.waiting);
+    assert!(
+        matches!(primary(&planned), Reason::GateNotGreen { verdict: Verdict::Red, .. }),
+        "{:?}",
+        planned.waiting
+    );
+}
+
+#[test]
+fn a_gate_that_has_only_just_turned_green_is_waited_for() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    set_gate(&mut seen, Verdict::Green, start() - SignedDuration::from_mins(9));
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(planned.steps, []);
+    let Reason::GateQuiet { until, .. } = primary(&planned) else { panic!("{:?}", planned.waiting) };
+    assert_eq!(*until, start() + SignedDuration::from_mins(1));
+}
+
+#[test]
+fn no_data_is_not_green() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    set_gate(&mut seen, Verdict::NoData, start());
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::GateNotGreen { verdict: Verdict::NoData, .. }));
+}
+
+#[test]
+fn main_takes_nothing_that_canary_has_not_passed() {
+    let desired = desired("1.1", "1.0", &["1.0", "1.1"]);
+    let seen = observed(&desired, "1.0");
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(kinds(&planned), [""; 0]);
+    assert!(matches!(primary(&planned), Reason::PromotionRequired { requires: Requirement::Canary, .. }));
+}
+
+#[test]
+fn a_person_can_say_that_a_version_has_passed() {
+    let desired = desired("1.1", "1.0", &["1.0", "1.1"]);
+    let seen = observed(&desired, "1.0");
+    let mut memory = history(&["1.0"]);
+    let word = Event::Verified {
+        environment: "production".into(),
+        track: Track::Canary,
+        version: version("1.1"),
+        by: "ada".into(),
+        reason: "the journal was lost".into(),
+    };
+    memory.apply(start(), &word).unwrap();
+    assert_eq!(kinds(&plan(&desired, &seen, &memory, start())), ["deploy-01 claim"]);
+}
+
+#[test]
+fn a_veto_a_hold_and_a_pause_stop_everything_new() {
+    let mut vetoed = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let seen = observed(&vetoed, "1.0");
+    vetoed.exceptions.vetoes.push(Veto { version: version("1.1"), reason: "corrupts uploads".into() });
+    let planned = plan(&vetoed, &seen, &history(&["1.0"]), start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::Vetoed { .. }));
+
+    let mut held = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let until = start() + SignedDuration::from_hours(1);
+    let reason = "load test".into();
+    held.exceptions.holds.push(Hold { scope: HoldScope::Canary, reason, until: Some(until) });
+    let planned = plan(&held, &seen, &history(&["1.0"]), start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::Held { .. }));
+    assert!(
+        !plan(&held, &seen, &history(&["1.0"]), until).observe.is_empty(),
+        "it looks again when it ends"
+    );
+
+    let mut memory = history(&["1.0"]);
+    let pause = Event::Paused {
+        environment: "production".into(),
+        by: "ada".into(),
+        reason: "network work".into(),
+        until: start() + SignedDuration::from_hours(1),
+    };
+    memory.apply(start(), &pause).unwrap();
+    let planned = plan(&desired("1.0", "1.1", &["1.0", "1.1"]), &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::Paused { .. }));
+}
+
+#[test]
+fn the_way_back_past_post_deployment_migrations_needs_a_persons_word() {
+    let mut back = desired("1.0", "1.0", &["1.0", "1.1"]);
+    let seen = observed(&back, "1.1");
+    let mut memory = history(&["1.0", "1.1"]);
+    let job = JobKey { kind: JobKind::PostMigration, version: version("1.1") };
+    let found = Event::Adopted {
+        environment: "production".into(),
+        by: "ada".into(),
+        reason: "post-migrated".into(),
+        running: Vec::new(),
+        jobs: vec![(job, true)],
+    };
+    memory.apply(start(), &found).unwrap();
+    let planned = plan(&back, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::PastPostMigration { .. }), "{:?}", planned.waiting);
+    back.exceptions.allow =
+        Some(Allow { past_post_migrations_of: version("1.1"), reason: "restored".into() });
+    assert_ne!(plan(&back, &seen, &memory, start()).steps, []);
+}
+
+#[test]
+fn going_back_needs_no_gate_migrates_nothing_and_takes_the_canary_last() {
+    let back = desired("1.0", "1.0", &["1.0", "1.1"]);
+    let mut seen = observed(&back, "1.1");
+    set_gate(&mut seen, Verdict::Red, start());
+    let rollout = preview(&back, &seen, &history(&["1.0", "1.1"]), start());
+    assert_eq!(stages(&rollout), ["fleet", "gitaly", "canary fleet"]);
+    assert_eq!(rollout.waiting, []);
+    let planned = plan(&back, &seen, &history(&["1.0", "1.1"]), start());
+    assert!(
+        planned.steps.iter().all(|step| step.action.kind() == ActionKind::Download),
+        "{:?}",
+        kinds(&planned)
+    );
+}
+
+#[test]
+fn an_emergency_asks_no_gate_and_takes_half_the_fleet_but_migrates_first() {
+    let mut urgent = desired("1.1", "1.0", &["1.0", "1.1"]);
+    let mut seen = observed(&urgent, "1.0");
+    set_gate(&mut seen, Verdict::Red, start());
+    urgent.canary.as_mut().unwrap().weight = 0;
+    urgent.exceptions.emergency = Some(Emergency { version: version("1.1"), reason: "CVE-2026-0001".into() });
+    let rollout = preview(&urgent, &seen, &history(&["1.0"]), start());
+    assert_eq!(stages(&rollout), ["migrations", "gitaly", "fleet", "post-deployment migrations"]);
+    assert_eq!(rollout.lowest["fe/web"], 2, "two of four web servers stay, and the canary has no share");
+    assert!(rollout.duration < SignedDuration::from_mins(15), "{:#}", rollout.duration);
+    let planned = plan(&urgent, &seen, &history(&["1.0"]), start());
+    assert!(planned.notes.iter().any(|note| note.contains("up to 50%")), "{:?}", planned.notes);
+}
+
+#[test]
+fn a_dead_host_that_is_declared_out_is_drained_and_then_not_waited_for() {
+    let mut desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    desired.fleet.policy.promotion = Promotion::default();
+    let mut seen = observed(&desired, "1.1");
+    let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.hosts.insert("web-02".into(), Fact { at: start(), value: Err(gone) });
+    let what = OutTarget::Host("web-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    assert_eq!(kinds(&planned)[0], "web-02 retire");
+    for node in ["fe-01", "fe-02"] {
+        let row = row(&mut seen, node, "web-02");
+        (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
+    }
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    assert!(!kinds(&planned).iter().any(|step| step.starts_with("web-")), "{:?}", kinds(&planned));
+    let web = planned.progress.iter().find(|role| role.role == RoleName::from("web")).unwrap();
+    assert_eq!((web.hosts, web.done, web.out), (3, 3, 0));
+}
+
+#[test]
+fn a_load_balancer_node_that_is_declared_out_holds_nobody_up() {
+    let mut desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.nodes.insert("fe-02".into(), Fact { at: start(), value: Err(gone) });
+    let blocked = preview(&desired, &seen, &history(&["1.0"]), start());
+    assert_ne!(blocked.waiting, []);
+    let what = OutTarget::LoadBalancerNode("fe-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "being replaced".into(), until: None });
+    let rollout = preview(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(rollout.waiting, []);
+}
+
+#[test]
+fn a_failed_check_stops_its_version_only() {
+    let mut desired = desired("1.0", "1.1", &["1.0", "1.1", "1.2"]);
+    desired.fleet.policy.stages[1].checks = vec!["qa".into()];
+    let seen = observed(&desired, "1.1");
+    let mut memory = history(&["1.0"]);
+    let key = JobKey {
+        kind: JobKind::Check { stage: "canary fleet".into(), check: "qa".into() },
+        version: version("1.1"),
+    };
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state: failed() });
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(
+        planned.waiting.iter().any(|w| matches!(w.reason, Reason::CheckFailed { .. })),
+        "{:?}",
+        planned.waiting
+    );
+    desired.canary.as_mut().unwrap().version = version("1.2");
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(
+        !planned.waiting.iter().any(|w| matches!(w.reason, Reason::CheckFailed { .. })),
+        "{:?}",
+        planned.waiting
+    );
+}
+
+fn failed() -> JobState {
+    let failure = Failure { kind: FailureKind::JobFailed, what: "exit code 1".into(), detail: String::new() };
+    JobState::Failed { at: start(), failure }
+}
+
+#[test]
+fn failed_migrations_stop_what_depends_on_them_until_a_person_asks_again() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let seen = observed(&desired, "1.0");
+    let mut memory = history(&["1.0"]);
+    let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
+    memory.progress.jobs.insert(key.clone(), JobRecord { attempt: 1, state: failed() });
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::MigrationFailed { .. }), "{:?}", planned.waiting);
+    let environment = desired.environment.clone();
+    let word = Event::Retried { environment, by: "ada".into(), reason: "mended".into() };
+    memory.apply(start(), &word).unwrap();
+    assert_eq!(memory.progress.jobs[&key].attempt, 2);
+    assert_eq!(kinds(&plan(&desired, &seen, &memory, start())), ["deploy-01 claim"]);
+}
+
+#[test]
+fn a_patch_is_brought_by_the_drained_path_and_holds_the_canary_back() {
+    let mut desired = desired("1.1", "1.2", &["1.0", "1.1", "1.2"]);
+    desired.exceptions.patches.push(Patch {
+        version: version("1.1"),
+        file: "patches/1.1/session-fix.patch".into(),
+        sha256: "ab".repeat(32),
+        contents: String::new(),
+        root: "/opt/shop".into(),
+        roles: vec!["web".into()],
+        reason: "session fixation".into(),
+        incorporated_in: vec![version("1.3")],
+    });
+    let seen = observed(&desired, "1.1");
+    let rollout = preview(&desired, &seen, &history(&["1.1"]), start());
+    let web: Vec<_> = rollout
+        .steps
+        .iter()
+        .filter(|step| step.step.host == HostName::from("web-01"))
+        .map(|step| step.step.action.kind().to_string())
+        .collect();
+    assert_eq!(web, ["claim", "drain", "patch", "activate", "ready", "release"]);
+    let reasons: Vec<_> = rollout.waiting.iter().map(|waiting| &waiting.reason).collect();
+    assert!(matches!(reasons[..], [Reason::PatchNotIncorporated { .. }, ..]), "{reasons:?}");
+}
+
+#[test]
+fn the_config_agent_is_paused_around_the_work_and_given_back() {
+    let mut desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    let word = |text: &str| Argv(vec![text.into()]);
+    desired.fleet.policy.config_agent = Some(ConfigAgent {
+        pause: word("pause"),
+        resume: word("resume"),
+        active: word("active"),
+        busy: None,
+        pin: None,
+    });
+    let mut seen = observed(&desired, "1.0");
+    for name in ["web-01", "web-02"] {
+        let active = name == "web-01";
+        host(&mut seen, name).agent = Some(AgentState { active, busy: false, paused_by_us: false });
+    }
+    let rollout = preview(&desired, &seen, &history(&["1.0"]), start());
+    let of = |name: &str| -> Vec<String> {
+        let steps = rollout.steps.iter().filter(|step| step.step.host == HostName::from(name));
+        steps.map(|step| step.step.action.kind().to_string()).filter(|kind| kind != "download").collect()
+    };
+    assert_eq!(
+        of("web-01"),
+        ["claim", "pause-agent", "drain", "install", "activate", "ready", "resume-agent", "release"]
+    );
+    assert_eq!(of("web-02"), ["claim", "drain", "install", "activate", "ready", "release"]);
+}
+
+#[test]
+fn nothing_begins_in_a_freeze_nor_what_would_run_into_one() {
+    let mut desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    desired.fleet.policy.freezes.push(Freeze {
+        reason: "weekend".into(),
+        from: Moment::Once("2026-11-22T12:30:00".parse().unwrap()),
+        to: Moment::Once("2026-11-23T06:00:00".parse().unwrap()),
+        zone: "UTC".into(),
+        in_flight: InFlightAtFreeze::FinishHost,
+    });
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = history(&["1.0"]);
+    memory.durations_ms.insert(ActionKind::Migrate, 1_000);
+    assert_ne!(
+        plan(&desired, &seen, &memory, start()).steps,
+        [],
+        "a second and the soak fit into half an hour"
+    );
+    memory.durations_ms.insert(ActionKind::Migrate, 25 * 60_000);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::WouldNotFinish { .. }), "{:?}", planned.waiting);
+    let later = start() + SignedDuration::from_mins(31);
+    for fact in seen.hosts.values_mut() {
+        fact.at = later;
+    }
+    seen.gates.get_mut("alerts").unwrap().at = later;
+    let planned = plan(&desired, &seen, &memory, later);
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::Frozen { .. }), "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_journal_that_knows_less_than_the_hosts_waits_for_a_person() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    host(&mut seen, "web-03").last_generation = Some(Generation(7));
+    let planned = plan(&desired, &seen, &History::new("production".into()), start());
+    assert_eq!(planned.steps, []);
+    assert!(
+        !planned.records.iter().any(|event| matches!(event, Event::Adopted { .. })),
+        "{:?}",
+        planned.records
+    );
+    assert!(matches!(primary(&planned), Reason::JournalLost { generation: Generation(7), .. }));
+}
+
+#[test]
+fn the_newest_package_is_followed_unless_people_turned_away_from_it() {
+    let mut desired = desired("1.0", "1.0", &["1.0"]);
+    desired.fleet.policy.follows.push(Follow {
+        track: Track::Canary,
+        newest: r"1\.\d+".into(),
+        when_passed: false,
+    });
+    let mut seen = observed(&desired, "1.0");
+    let offered = ["0.9", "1.0", "1.9", "1.10", "2.0"].map(version).into();
+    seen.versions = Some(Fact { at: start(), value: Ok(offered) });
+    let edits = |desired: &Desired| plan(desired, &seen, &history(&["1.0"]), start()).edits;
+    assert_eq!(edits(&desired)[0].to, version("1.10"));
+    desired.exceptions.vetoes.push(Veto { version: version("1.10"), reason: "leaks".into() });
+    assert_eq!(edits(&desired)[0].to, version("1.9"));
+    desired.ranks = vec![version("1.9"), version("1.0")];
+    assert_eq!(edits(&desired), [], "1.9 was a target and was gone away from");
+}

@@ -1,0 +1,104 @@
+//! S2: the canary's share.
+
+use model::{Action, BackendName, Desired, HostName, Step, Track};
+
+use crate::balancer::{Node, Server};
+use crate::invariants::Promise;
+use crate::state::{Due, State};
+
+/// Shares are compared in percent; weights are whole numbers, which round down.
+const ROUNDING: f64 = 1e-6;
+
+impl State {
+    /// S2, after the weights of a node were set: from this readback on the share is not above the desired one.
+    pub(crate) fn share_kept(&mut self, step: &Step, name: &HostName) {
+        let Some(desired) = self.law_of(step) else { return };
+        self.weight_is_known(&desired);
+        self.judge_shares(name, &step.id.to_string());
+        self.heavy_canaries(step, name);
+        self.deployed_canaries(step, name);
+    }
+
+    /// Remembers the weight that a commit wants; a lower one needs a moment until it is everywhere.
+    pub(crate) fn weight_is_known(&mut self, desired: &Desired) {
+        let weight = desired.canary.as_ref().map_or(0, |canary| canary.weight);
+        let seen = self.canary_weights.entry(desired.environment.clone()).or_default();
+        if seen.last().is_none_or(|(_, last)| *last != weight) {
+            seen.push((self.now_ms, weight));
+        }
+    }
+
+    /// The share that the canary may have of what a node serves, in percent: that of the newest commit, and for a
+    /// moment that of the one before.
+    fn allowed_share(&self, node: &Node) -> Option<u8> {
+        let host = node.rows.values().find(|row| row.track == Track::Canary)?;
+        let environment = &self.hosts.get(&host.host)?.environment;
+        let seen = self.canary_weights.get(environment)?;
+        let known_ms = self.now_ms.saturating_sub(self.pace.share_blind_ms);
+        let newest = seen.last()?;
+        let replaced = seen.windows(2).filter(|pair| pair[1].0 >= known_ms).map(|pair| pair[0].1);
+        replaced.chain([newest.1]).max()
+    }
+
+    /// S2 on one node, now. Main rows that left so lately that nobody can have weighed anew yet count as there.
+    pub(crate) fn judge_shares(&mut self, name: &HostName, who: &str) {
+        let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else { return };
+        let Some(allowed) = self.allowed_share(node) else { return };
+        let known_ms = self.now_ms.saturating_sub(self.pace.share_blind_ms);
+        let counts = |row: &Server| {
+            row.takes_traffic()
+                || (row.track == Track::Main && row.left_ms.is_some_and(|left_ms| left_ms >= known_ms))
+        };
+        let backends: Vec<BackendName> = node.shared_backends().into_iter().collect();
+        let over = backends.iter().filter_map(|backend| {
+            let share = node.scales(backend, counts).share()?;
+            (share > f64::from(allowed) + ROUNDING).then(|| (backend.clone(), share))
+        });
+        for (backend, share) in over.collect::<Vec<_>>() {
+            let what = format!(
+                "{who}: the canary has {share:.2}% of {backend} on {name}, and {allowed}% is desired"
+            );
+            self.violated(Promise::S2, what);
+        }
+    }
+
+    /// A main row left rotation: some time later the weights have to have followed.
+    pub(crate) fn share_will_be_judged(&mut self, name: &HostName) {
+        let at_ms = self.now_ms + self.pace.share_blind_ms + 1;
+        self.queue.push(at_ms, Due::Share { node: name.clone() });
+    }
+
+    /// S2: no canary row that was weighed weighs more than a main row that takes traffic.
+    fn heavy_canaries(&mut self, step: &Step, name: &HostName) {
+        let Some(node) = self.nodes.get(name) else { return };
+        let weights = |backend: &BackendName, track: Track| -> Vec<u32> {
+            let rows = node.rows.iter().filter(|(key, row)| key.0 == *backend && row.track == track);
+            rows.filter(|(_, row)| row.takes_traffic()).map(|(_, row)| row.weight).collect()
+        };
+        let heavy = node.shared_backends().into_iter().find_map(|backend| {
+            let canary = weights(&backend, Track::Canary).into_iter().max()?;
+            let main = weights(&backend, Track::Main).into_iter().min()?;
+            (canary > main)
+                .then(|| format!("{backend} on {name}: a canary weighs {canary}, a main server {main}"))
+        });
+        if let Some(heavy) = heavy {
+            self.violated(Promise::S2, format!("{}: {heavy}", step.id));
+        }
+    }
+
+    /// S2: a canary that is being deployed takes no traffic, whatever it weighs.
+    fn deployed_canaries(&mut self, step: &Step, name: &HostName) {
+        let Some(node) = self.nodes.get(name) else { return };
+        let deployed = |host: &HostName| {
+            self.hosts.get(host).is_some_and(|host| host.jobs.values().any(|job| job.deploys()))
+        };
+        let row = |row: &&Server| row.track == Track::Canary && row.takes_traffic() && deployed(&row.host);
+        let Action::Weigh { .. } = &step.action else { return };
+        if let Some(host) = node.rows.values().find(row).map(|row| row.host.clone()) {
+            self.violated(
+                Promise::S2,
+                format!("{}: {host} takes traffic while it is being deployed", step.id),
+            );
+        }
+    }
+}
