@@ -31,10 +31,53 @@ impl<'a> Deployment<'a> {
         let folder = tempfile::tempdir().expect("a folder");
         let environment = example_environment();
         let deployment = Self { lab, folder, program: program.into(), environment, service: None };
-        deployment.write_config();
+        deployment.write_config_for(&deployment.repository());
         deployment.git(&["init", "--quiet", "--initial-branch=main", "."]);
         deployment.commit_files("first commit", version);
         deployment
+    }
+
+    /// A repository with these files (path and text), which people push to and nobody works in; nothing runs yet.
+    ///
+    /// # Panics
+    /// When the machine has no git or no room: then no test can run.
+    pub fn with_files(lab: &'a Lab, program: &str, files: &[(&str, String)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let deployment =
+            Self { lab, folder, program: program.into(), environment: String::new(), service: None };
+        deployment.write_config_for(&deployment.origin());
+        let origin = deployment.origin().display().to_string();
+        deployment.git(&["init", "--quiet", "--bare", "--initial-branch=main", &origin]);
+        deployment.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        deployment.git(&["remote", "add", "origin", &origin]);
+        for (path, text) in files {
+            let path = deployment.repository().join(path);
+            std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
+        }
+        deployment.git(&["add", "--all"]);
+        deployment.git(&["commit", "--quiet", "-m", "first commit"]);
+        deployment.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
+        deployment
+    }
+
+    /// The repository that people push to, of a deployment that has one.
+    pub fn origin(&self) -> PathBuf {
+        self.folder.path().join("origin.git")
+    }
+
+    /// Edits one file on top of what others have pushed, and pushes it. Hands back the commit.
+    ///
+    /// # Panics
+    /// When the edit changes nothing, or git fails.
+    pub fn push(&self, path: &str, subject: &str, edit: impl FnOnce(String) -> String) -> String {
+        self.git(&["pull", "--quiet", "--rebase"]);
+        let file = self.repository().join(path);
+        let text = std::fs::read_to_string(&file).expect("a file");
+        std::fs::write(file, edit(text)).expect("a file");
+        self.git(&["commit", "--quiet", "--all", "-m", subject]);
+        self.git(&["push", "--quiet"]);
+        self.git(&["rev-parse", "HEAD"])
     }
 
     /// Changes the text of environment.toml; takes effect with the next commit.
@@ -68,12 +111,12 @@ impl<'a> Deployment<'a> {
         self.folder.path().join("config.toml")
     }
 
-    fn write_config(&self) {
+    fn write_config_for(&self, repository: &Path) {
         let ssh = self.lab.ssh_files();
         let text = format!(
             "state_dir = {:?}\nservice = \"deploy-01\"\n[repository]\nurl = {:?}\n[ssh]\nuser = \"root\"\nconfig_file = {:?}\nknown_hosts = {:?}\nkey = {:?}\nconnect_timeout = \"3s\"\n",
             self.state_dir(),
-            self.repository(),
+            repository,
             ssh.config,
             ssh.known_hosts,
             ssh.identity
@@ -204,6 +247,33 @@ impl<'a> Deployment<'a> {
     pub fn converges(&self, commit: &str, within_s: u64) {
         let done = |recorded: &Recorded| matches!(&recorded.event, Event::Converged { commit: at, .. } if at.as_str() == commit);
         self.wait_for(&format!("convergence on {commit}"), within_s, || self.journal().iter().any(done));
+    }
+
+    /// Waits until an environment is converged on the newest commit that it has accepted.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub fn settles(&self, environment: &str, within_s: u64) {
+        self.wait_for(&format!("convergence of {environment}"), within_s, || {
+            self.report().is_some_and(|report| {
+                let known = report.environments.get(environment);
+                known.is_some_and(|it| it.standing == Standing::Converged)
+            })
+        });
+    }
+
+    /// Waits for an event after the one numbered `after`.
+    ///
+    /// # Panics
+    /// When it does not come in time.
+    pub fn event(&self, what: &str, after: u64, within_s: u64, is_it: impl Fn(&Event) -> bool) -> Recorded {
+        let mut found = None;
+        self.wait_for(what, within_s, || {
+            let events = self.journal();
+            found = events.into_iter().find(|recorded| recorded.seq > after && is_it(&recorded.event));
+            found.is_some()
+        });
+        found.expect("it was waited for")
     }
 
     /// Waits until every host is healthy with all of its rows in rotation: a lab that has just booted warms up.

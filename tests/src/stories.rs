@@ -18,16 +18,23 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// # Panics
 /// When the lab does not boot, or the story fails.
 pub fn in_a_lab(name: &str, spec: impl FnOnce(LabSpec) -> LabSpec, story: impl FnOnce(&Lab)) {
+    in_the_lab_of(&spec(LabSpec::standard(name)), story);
+}
+
+/// As [`in_a_lab`], with hosts of one's own.
+///
+/// # Panics
+/// When the lab does not boot, or the story fails.
+pub fn in_the_lab_of(spec: &LabSpec, story: impl FnOnce(&Lab)) {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let spec = spec(LabSpec::standard(name));
-    match Lab::up_or_skip(&spec)
+    match Lab::up_or_skip(spec)
         .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
     {
         Some(lab) => {
             story(&lab);
             lab.down().expect("the lab goes away");
         }
-        None => eprintln!("{name}: SKIPPED, there is no lab here"),
+        None => eprintln!("{}: SKIPPED, there is no lab here", spec.name),
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn observe<W: World>(world: &Arc<W>, fleet: &Fleet) -> Observed
 /// followed.
 pub(crate) async fn observe_all<W: World>(world: &Arc<W>, desired: &Desired) -> Observed {
     let (environment, policy) = (&desired.environment, &desired.fleet.policy);
-    let jobs = job_hosts(desired).into_iter().map(|host| Scope::Host(host.clone()));
+    let jobs = job_hosts(desired).map(|host| Scope::Host(host.clone()));
     let gates = policy.gates.keys().map(|gate| Scope::Gate(environment.clone(), gate.clone()));
     let versions = (!policy.follows.is_empty()).then(|| Scope::Versions(environment.clone()));
     let (mut fleet, rest) =
@@ -119,7 +119,11 @@ pub(crate) async fn report<W: World>(
         let now = world.now();
         let mut history = memory.of(desired, Some(desired), &observed, now);
         generation = generation.max(history.generation);
-        let plan = at_first_sight(desired, &observed, &mut history, now);
+        let mut plan = at_first_sight(desired, &observed, &mut history, now);
+        if !memory.is_known() {
+            plan.notes
+                .push("there is no journal here: what passed, failed or was paused is not known".to_owned());
+        }
         environments.insert(name.clone(), EnvironmentReport::new(desired, &observed, &history, plan, now));
     }
     Report {

@@ -53,9 +53,11 @@ fn a_wrong_command_line_is_64_and_help_is_0() {
 #[test]
 fn help_of_every_command_has_its_first_line() {
     let help = stdout(&reconcile(&["--help"]));
-    for command in
-        ["check", "plan", "apply", "serve", "status", "explain", "history", "retry", "schema", "init", "demo"]
-    {
+    for command in [
+        "check", "plan", "apply", "serve", "status", "explain", "history", "retry", "schema", "init", "demo",
+        "promote", "rollback", "weight", "veto", "hold", "out", "patch", "pause", "resume", "verify",
+        "adopt",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in\n{help}");
         assert_eq!(code(&reconcile(&[command, "--help"])), 0, "{command}");
     }
@@ -159,7 +161,7 @@ fn the_simulated_demo_says_that_it_is_simulated_and_both_commits_converge() {
     for version in ["1.0.0-1", "1.1.0-1"] {
         assert!(told.contains(&format!("production is converged on {version}")), "{told}");
     }
-    assert!(told.contains("web-01        drain     done"), "{told}");
+    assert!(told.contains("web-01        drain         done"), "{told}");
 }
 
 fn commit_invalid(path: &Path) {

@@ -383,9 +383,12 @@ impl Service {
         command.args(["serve", "--config"]).arg(place.path("config.toml")).env_remove("RUST_LOG");
         let service = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let begun = Instant::now();
-        while place.run(&["status", "production"]).stdout.is_empty()
-            || !place.path("service/control.sock").exists()
-        {
+        // Asked before the socket is there, `status` would look by itself.
+        let answers = || {
+            place.path("service/control.sock").exists()
+                && !place.run(&["status", "production"]).stdout.is_empty()
+        };
+        while !answers() {
             assert!(begun.elapsed() < Duration::from_secs(30), "it does not answer");
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -5,8 +5,8 @@ use std::mem::{Discriminant, discriminant};
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    Desired, EnvironmentName, Event, Fact, History, HostName, HostState, Observed, Plan, Reason, ReleaseEdit, Scope,
-    Standing, Subject,
+    Desired, EnvironmentName, Event, Fact, History, HostName, HostState, Observed, Plan, Reason, ReleaseEdit,
+    Scope, Standing, Subject,
 };
 
 use crate::report::EnvironmentReport;

@@ -275,14 +275,18 @@ fn deployment(survey: &Survey<'_>, lane: &Lane<'_>) -> Deployment {
             !(host.has_installed(state, &package) && host.is_running(survey, state, lane.target, &package))
         })
     };
-    if !survey.hosts.iter().filter(of_canary).any(behind) {
-        return Deployment::Done;
-    }
     let runs = &survey.history.progress.runs;
-    let run = last_deploy(lane).and_then(|stage| runs.get(&stage.name));
-    let begun = run.is_some_and(|run| run.version == *lane.target && run.worked.is_none());
+    let run = last_deploy(lane).and_then(|stage| runs.get(&stage.name)).filter(|run| run.version == *lane.target);
+    // One server that is mended later does not take the others out.
+    let steady = run.is_some_and(|run| run.worked.is_some())
+        || survey.history.progress.found_running.contains(lane.target);
     let claimed = survey.hosts.iter().filter(of_canary).any(|host| host.claim.is_ours());
-    if begun || claimed { Deployment::UnderWay } else { Deployment::Ahead }
+    let behind = survey.hosts.iter().filter(of_canary).any(behind);
+    match (steady && !lane.goes_back(), behind || claimed) {
+        (true, _) | (false, false) => Deployment::Done,
+        (false, true) if claimed || run.is_some() => Deployment::UnderWay,
+        (false, true) => Deployment::Ahead,
+    }
 }
 
 #[cfg(test)]

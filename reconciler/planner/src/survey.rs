@@ -256,6 +256,13 @@ impl<'a> Survey<'a> {
         })
     }
 
+    /// Whether a load balancer node was seen after the last action there, and what it shows may still stand for it:
+    /// nothing is decided on it that could take capacity away.
+    pub(crate) fn node_is_known(&self, node: &HostName) -> bool {
+        let fact = self.observed.nodes.get(node).filter(|fact| fact.value.is_ok());
+        fact.is_some_and(|fact| self.fresh(node, fact.at, HOST_MAX_AGE))
+    }
+
     /// When something was last read, and whether that may be acted on.
     pub(crate) fn age(&self, scope: &Scope) -> (Option<Timestamp>, bool) {
         match scope {

@@ -29,8 +29,7 @@ fn explanation(report: &Report, subject: &str) -> Result<Explanation, CliError> 
     if let Some((name, environment)) = report.environments.get_key_value(subject) {
         return Ok(of(report, name, environment, None));
     }
-    let has =
-        |environment: &EnvironmentReport| environment.hosts.iter().any(|host| host.host.as_str() == subject);
+    let has = |environment: &EnvironmentReport| knows(environment, &subject.into());
     match report.environments.iter().find(|(_, environment)| has(environment)) {
         Some((name, environment)) => Ok(of(report, name, environment, Some(subject.into()))),
         None => {
@@ -39,6 +38,14 @@ fn explanation(report: &Report, subject: &str) -> Result<Explanation, CliError> 
                 .hint(format!("environments: {}; `reconcile status` lists the hosts", known.join(", "))))
         }
     }
+}
+
+/// A host of a role, or one of none that runs migrations and checks and is worked on or waited for.
+fn knows(environment: &EnvironmentReport, host: &HostName) -> bool {
+    let waits = |waiting: &Waiting| waiting.subject == Subject::Host(host.clone());
+    environment.hosts.iter().any(|known| known.host == *host)
+        || environment.plan.waiting.iter().any(waits)
+        || environment.in_flight.iter().any(|in_flight| in_flight.step.host == *host)
 }
 
 fn of(
@@ -125,5 +132,25 @@ mod tests {
     #[test]
     fn a_name_that_nobody_has_is_a_usage_error() {
         assert_eq!(explanation(&samples::report(), "web-99").unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_host_of_no_role_is_known_while_it_is_worked_on() {
+        let mut report = samples::report();
+        let environment = report.environments.values_mut().next().unwrap();
+        environment.in_flight[0].step.host = "deploy-01".into();
+        assert_eq!(explanation(&report, "deploy-01").unwrap().in_flight.len(), 1);
+    }
+
+    #[test]
+    fn a_host_whose_stage_waits_has_the_stages_reason() {
+        let mut report = samples::report();
+        let environment = report.environments.values_mut().next().unwrap();
+        let reason = Reason::EarlierStage { stage: "migrations".into() };
+        let since = environment.plan.waiting[0].since;
+        environment.plan.waiting[0].subject = Subject::Environment;
+        environment.plan.waiting.push(Waiting { subject: Subject::Stage("deploy".into()), reason, since });
+        let explanation = explanation(&report, "web-02").unwrap();
+        assert!(matches!(self::reason(&explanation), Reason::EarlierStage { .. }), "{explanation:?}");
     }
 }

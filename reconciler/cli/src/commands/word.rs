@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Word, World};
+use engine::Word;
 use jiff::Timestamp;
 use model::{Desired, Observed};
 use store::{SqliteJournal, StateLock};
@@ -80,9 +80,5 @@ async fn observe(config: &Config, desired: &Desired) -> Result<Observed, CliErro
     let (sender, receiver) = wiring::desired_channel();
     sender.send_replace(Arc::new([(desired.environment.clone(), desired.clone())].into()));
     let world = Arc::new(wiring::live_world(config, receiver)?);
-    let mut observed = look::observe(&world, &desired.fleet).await;
-    for host in engine::job_hosts(desired) {
-        observed.merge(world.observe(&model::Scope::Host(host.clone())).await);
-    }
-    Ok(observed)
+    Ok(look::observe_all(&world, desired).await)
 }

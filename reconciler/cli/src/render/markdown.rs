@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use model::Standing;
 
-use super::plan::{sections, summary};
+use super::plan::{late, sections, summary};
 use super::rows::{self, Section};
-use super::{count, one_line, track};
+use super::{count, one_line, standing, track};
 use crate::documents::{PlanDocument, PlannedEnvironment, TrackPlan, Verdict};
+use crate::paint::Paint;
 
 /// GitHub takes 65,536 characters in a comment; GitLab takes more.
 const MAX_BYTES: usize = 60_000;
@@ -39,10 +40,17 @@ fn environment(text: &mut String, document: &PlanDocument, planned: &PlannedEnvi
         stages(text, planned, track);
     }
     hosts(text, planned);
-    for section in sections(document, planned).iter().filter(|section| section.heading != "progress") {
+    for section in sections(document, planned).iter().filter(|section| !is_told(planned, section)) {
         list(text, section);
     }
     let _ = writeln!(text, "</details>\n");
+}
+
+/// What stands above already, or is the beginning of what follows.
+fn is_told(planned: &PlannedEnvironment, section: &Section) -> bool {
+    let heading = section.heading.as_str();
+    let begins_rollout = planned.preview.is_some() && heading.starts_with("starts now");
+    begins_rollout || heading == "progress" || heading == "whole rollout"
 }
 
 /// What a reviewer must see: which way each track goes, and what stands in the way.
@@ -51,6 +59,7 @@ fn open(text: &mut String, planned: &PlannedEnvironment) {
     let told = match (&planned.preview, planned.standing) {
         (_, Standing::Converged) => "nothing to do".to_owned(),
         (Some(preview), _) => summary(preview),
+        (None, _) if plan.steps.is_empty() => "nothing may start now".to_owned(),
         (None, _) => format!("{} may start now", count(plan.steps.len(), "step", "steps")),
     };
     let _ = writeln!(text, "### reconcile: {}\n", escape(plan.environment.as_str()));
@@ -62,23 +71,31 @@ fn open(text: &mut String, planned: &PlannedEnvironment) {
         let (from, to) = (escape(&track::from(track)), escape(track.target.as_str()));
         let _ = writeln!(text, "| {} | {from} | {to} | {verdict}: {} |", track.track, escape(&track.because));
     }
-    let _ = writeln!(text, "\n{}.\n", escape(&told));
+    let _ = writeln!(text, "\n{}: {}.\n", standing(planned.standing, Paint::default()), escape(&told));
     for track in &planned.tracks {
         for fact in track::facts(planned, track) {
             let _ = writeln!(text, "- {}: {}", track.track, escape(&fact.join(": ")));
         }
     }
+    let freezes = &planned.circumstances.freezes;
+    if let Some(late) = planned.preview.as_ref().and_then(|preview| late(preview, freezes)) {
+        let _ = writeln!(text, "- **{}**", escape(&late));
+    }
     if let Some(first) = plan.waiting.first() {
-        let wait = rows::wait(&first.reason, &planned.circumstances.freezes);
+        let wait = rows::wait(&first.reason, freezes);
         let _ = writeln!(text, "- **waits**: {}", escape(&format!("{}: {wait}", first.subject)));
     }
     let _ = writeln!(text);
 }
 
 fn stages(text: &mut String, planned: &PlannedEnvironment, track: &TrackPlan) {
+    let stages = track::stages(&planned.circumstances, track);
+    if stages.is_empty() {
+        return;
+    }
     let _ = writeln!(text, "Track {}, in this order:\n", track.track);
     let _ = writeln!(text, "| stage | is | does | watched by |\n|---|---|---|---|");
-    for it in track::stages(&planned.circumstances, track) {
+    for it in stages {
         let cells = [it.name, it.standing, it.does, it.watched].map(|cell| escape(&cell));
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
@@ -154,12 +171,110 @@ mod tests {
 
     #[test]
     fn a_comment_shows_the_verdicts_first_and_folds_the_rest() {
-        insta::assert_snapshot!(markdown(&samples::planned(true)), @"");
+        insta::assert_snapshot!(markdown(&samples::planned(true)), @r"
+        ### reconcile: production
+
+        | track | from | to | verdict |
+        |---|---|---|---|
+        | main | 1.0.0-1 | 1.1.0-1 | forward: 1.1.0-1 is the newest target in git history |
+
+        moving: 3 steps, about 2m 10s (partly guessed), never fewer than 3 in fe/web.
+
+        - **waits**: role web: role gitaly comes first (ends when those are done)
+
+        <details>
+        <summary>Stages, gates, hosts and steps</summary>
+
+        Track main, in this order:
+
+        | stage | is | does | watched by |
+        |---|---|---|---|
+        | deploy | working | gitaly: 1 host, 1 at a time; then web: 4 hosts, 1 at a time |  |
+
+        | role | done | out | at most out |
+        |---|---|---|---|
+        | gitaly | 0 of 1 | 0 | 1 |
+        | web | 0 of 4 | 1 | 1 |
+
+        Cannot be seen:
+
+        - web-03: unreachable: Connection refused
+
+        Waits:
+
+        - role web: role gitaly comes first (ends when those are done)
+        - web-03: unreachable: Connection refused (ends when it answers again)
+
+        Notes:
+
+        - web-02 is drained by somebody else
+
+        Role gitaly, in this order:
+
+        1. +0.0 s gitaly-01 claim: to bring it to 1.1.0-1
+        1. +1.0 s gitaly-01 install: store 1.1.0-1: install while drained
+
+        Role web, in this order:
+
+        1. +40 s web-01 drain: to install 1.1.0-1
+
+        </details>
+        ");
     }
 
     #[test]
     fn a_way_back_that_is_refused_stands_in_the_table() {
-        insta::assert_snapshot!(markdown(&samples_of_releases::back().planned(false)), @"");
+        insta::assert_snapshot!(markdown(&samples_of_releases::back().planned(false)), @r#"
+        ### reconcile: production
+
+        | track | from | to | verdict |
+        |---|---|---|---|
+        | canary | 1.5.0 | 1.4.2 | **refused**: 1.4.2 lies before the post-deployment migrations of 1.5.0, which began at 2026-11-22 10:00Z: going back past them needs \[allow\] past\_post\_migrations\_of = "1.5.0" |
+        | main | 1.5.0 | 1.4.2 | **refused**: 1.4.2 lies before the post-deployment migrations of 1.5.0, which began at 2026-11-22 10:00Z: going back past them needs \[allow\] past\_post\_migrations\_of = "1.5.0" |
+
+        halted: nothing may start now.
+
+        - **waits**: track main: 1.4.2 lies before the post-deployment migrations of 1.5.0, which began at 2026-11-22 10:00Z (go forward; or write \[allow\] past\_post\_migrations\_of with the reason why it is safe)
+
+        <details>
+        <summary>Stages, gates, hosts and steps</summary>
+
+        Track canary, in this order:
+
+        | stage | is | does | watched by |
+        |---|---|---|---|
+        | canary fleet | refused | web-canary: 2 hosts, 1 at a time |  |
+
+        Track main, in this order:
+
+        | stage | is | does | watched by |
+        |---|---|---|---|
+        | fleet | refused | web: 4 hosts, 1 at a time |  |
+        | store | ahead | store: 1 host, 1 at a time |  |
+
+        | role | done | out | at most out |
+        |---|---|---|---|
+        | web | 0 of 4 | 0 | 1 |
+        | store | 0 of 1 | 0 | 1 |
+        | web-canary | 0 of 2 | 2 | 1 |
+
+        Gates:
+
+        - alerts: green since 2026-11-22 11:00:00Z: no alert; severity="critical" is green when no such alert
+        - errors: green since 2026-11-22 11:00:00Z: 0.002; rate(errors\[5m\]) is green when below 0.01
+
+        Freezes:
+
+        - sale: from Sun 2026-11-22 13:15 (Europe/Amsterdam) to Mon 2026-11-23 06:00 (Europe/Amsterdam)
+
+        Waits:
+
+        - track main: 1.4.2 lies before the post-deployment migrations of 1.5.0, which began at 2026-11-22 10:00Z (go forward; or write \[allow\] past\_post\_migrations\_of with the reason why it is safe)
+        - track canary: 1.4.2 lies before the post-deployment migrations of 1.5.0, which began at 2026-11-22 10:00Z (go forward; or write \[allow\] past\_post\_migrations\_of with the reason why it is safe)
+        - stage store: stage fleet comes first (ends when that is done)
+
+        </details>
+        "#);
     }
 
     #[test]

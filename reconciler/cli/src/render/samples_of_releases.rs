@@ -83,7 +83,7 @@ canary_requires = "staging"
 main_requires = "canary"
 [[freeze]]
 reason = "sale"
-from = "Sun 14:00"
+from = "Sun 13:15"
 to = "Mon 06:00"
 zone = "Europe/Amsterdam"
 "#;

@@ -101,7 +101,10 @@ fn track(text: &mut String, track: &TrackProgress) {
     let row = |stage: &model::StageProgress| {
         vec![format!("stage {}", stage.stage), track::standing(stage.standing)]
     };
-    rows_of(text, "    ", &stages.iter().map(row).collect::<Vec<_>>());
+    // What ran when we came needed none of them.
+    if stages.iter().any(|stage| stage.standing != StageStanding::Skipped) {
+        rows_of(text, "    ", &stages.iter().map(row).collect::<Vec<_>>());
+    }
 }
 
 /// A heading and its rows; nothing at all without any.
@@ -156,7 +159,26 @@ mod tests {
 
     #[test]
     fn a_status_tells_of_the_service_its_environments_and_their_hosts() {
-        insta::assert_snapshot!(status(&samples::report(), Paint::plain()), @"");
+        insta::assert_snapshot!(status(&samples::report(), Paint::plain()), @r#"
+        service deploy-01, generation 3
+        commit 1f2e3d4c5b "Bump to 1.1.0-1" by Ada
+        git: the git remote cannot be read: timed out
+          tried again by itself; the last accepted commit stays in force
+
+        production: moving, wants 1.1.0-1
+          track main: 1.1.0-1, goes forward
+            stage deploy  working
+          role gitaly  0 of 1 host done
+          role web     0 of 4 hosts done
+          waits: role web: role gitaly comes first
+            since 2026-11-22 12:00:05Z; ends when those are done
+          under way: web-01 drain for 2.0 s
+          notes
+            web-02 is drained by somebody else
+          host    role  installed  running  rotation  health
+          web-01  web   1.1.0-1    1.1.0-1  0 of 2    healthy, being worked on
+          web-02  web   1.1.0-1    1.1.0-1  2 of 2    unhealthy: 503
+        "#);
     }
 
     #[test]
@@ -164,6 +186,44 @@ mod tests {
         let mut report = samples::report();
         let environment = samples_of_releases::to_canary().with_red_gate().report();
         report.environments.insert("production".into(), environment);
-        insta::assert_snapshot!(status(&report, Paint::plain()), @"");
+        insta::assert_snapshot!(status(&report, Paint::plain()), @r#"
+        service deploy-01, generation 3
+        commit 1f2e3d4c5b "Bump to 1.1.0-1" by Ada
+        git: the git remote cannot be read: timed out
+          tried again by itself; the last accepted commit stays in force
+
+        production: moving, wants 1.4.2
+          track canary: 1.5.0, goes forward
+            stage migrations    working
+            stage canary fleet  ahead
+          track main: 1.4.2, is there
+          role store       1 of 1 host done
+          role web         4 of 4 hosts done
+          role web-canary  0 of 2 hosts done
+          waits: stage canary fleet: stage migrations comes first
+            since 2026-11-22 12:00:00Z; ends when that is done
+          traffic of the canary
+            fe/web  wants 0 % now, has 0.0 % on fe-01, 0.0 % on fe-02
+          gates
+            alerts  green since 2026-11-22 11:00:00Z: no alert; severity="critical" is green when no such alert
+            errors  red since 2026-11-22 11:58:30Z: 0.031; rate(errors[5m]) is green when below 0.01
+          host      role        installed  running  rotation  health
+          cny-01    web-canary  1.4.2      1.4.2    0 of 2    healthy
+          cny-02    web-canary  1.4.2      1.4.2    0 of 2    healthy
+          store-01  store       1.4.2      1.4.2    -         healthy
+          web-01    web         1.4.2      1.4.2    2 of 2    healthy
+          web-02    web         1.4.2      1.4.2    2 of 2    healthy
+          web-03    web         1.4.2      1.4.2    2 of 2    healthy
+          web-04    web         1.4.2      1.4.2    2 of 2    healthy
+        "#);
+    }
+
+    #[test]
+    fn a_report_survives_the_way_through_the_control_socket() {
+        let mut report = samples::report();
+        let environment = samples_of_releases::emergency().report();
+        report.environments.insert("production".into(), environment);
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 }

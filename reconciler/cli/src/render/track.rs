@@ -44,14 +44,20 @@ pub(super) fn facts(planned: &PlannedEnvironment, track: &TrackPlan) -> Vec<Row>
     if let Some(reason) = &track.emergency {
         say("emergency", emergency(track, reason));
     }
-    if let Some(required) = track.promotion.as_ref().filter(|_| track.verdict != Verdict::Stays) {
+    // A way back asks for nothing; that an emergency does not is worth saying.
+    let asks = |plan: &&PromotionPlan| {
+        let not_asked = plan.standing == PromotionStanding::NotAsked;
+        track.verdict != Verdict::Stays && (!not_asked || track.emergency.is_some())
+    };
+    if let Some(required) = track.promotion.as_ref().filter(asks) {
         say("promotion", promotion(required, &track.target));
     }
     if track.track == Track::Canary {
         let canary = planned.circumstances.canary.as_ref();
         canary.into_iter().for_each(|canary| say("traffic", traffic(canary)));
-        for share in shares(&planned.plan.shares) {
-            say("share", share.join(": "));
+        let shown = &planned.plan.shares;
+        if canary.is_some() || shown.iter().any(|share| share.achieved > 0.0) {
+            shares(shown).into_iter().for_each(|share| say("share", share.join(": ")));
         }
     }
     rows
@@ -60,7 +66,7 @@ pub(super) fn facts(planned: &PlannedEnvironment, track: &TrackPlan) -> Vec<Row>
 fn emergency(track: &TrackPlan, reason: &str) -> String {
     let roles = track.stages.iter().flat_map(|stage| &stage.roles);
     let cost: Vec<String> = roles.map(|it| format!("{} of {} {}", it.limit, it.hosts, it.role)).collect();
-    format!("{}; at once as many may be out as {}", one_line(reason), cost.join(", "))
+    format!("{}; out at once may be {}", one_line(reason), cost.join(", "))
 }
 
 fn promotion(plan: &PromotionPlan, target: &Version) -> String {
@@ -80,7 +86,7 @@ fn promotion(plan: &PromotionPlan, target: &Version) -> String {
         PromotionStanding::FoundRunning => {
             format!("not needed: {target} ran here when the environment was adopted")
         }
-        PromotionStanding::NotAsked => "not needed, going back or in an emergency".to_owned(),
+        PromotionStanding::NotAsked => format!("not asked for: {target} need not have passed {requires}"),
         PromotionStanding::Missing => format!("NOT met: {target} has not passed {requires}"),
         PromotionStanding::Unknown => {
             format!("not known without the journal: {target} must have passed {requires}")
@@ -94,11 +100,17 @@ fn traffic(canary: &CanaryTarget) -> String {
     format!("{}{} % of each shared backend in the end", steps.collect::<String>(), canary.weight)
 }
 
-/// Every stage of a track.
+/// Every stage of a track; of one that stays where it is, none.
 pub(super) fn stages(circumstances: &Circumstances, track: &TrackPlan) -> Vec<StageWords> {
+    if track.verdict == Verdict::Stays {
+        return Vec::new();
+    }
     let words = |stage: &StagePlan| StageWords {
         name: stage.stage.to_string(),
-        standing: standing(stage.standing),
+        standing: match (track.verdict, stage.standing) {
+            (Verdict::Refused, StageStanding::Working) => "refused".to_owned(),
+            _ => standing(stage.standing),
+        },
         does: does(stage),
         watched: watched(circumstances, stage),
     };

@@ -1,0 +1,72 @@
+//! Alerts, a dead Prometheus and a failing QA suite: each stops a release, and says so.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use model::Event;
+
+use crate::pipeline::Pipeline;
+
+/// How often a gate is asked while a stage depends on it, and what the rest of the way from Prometheus takes.
+const INTERVAL_S: u64 = 5;
+
+const LABELS: [(&str, &str); 2] = [("env", "staging"), ("severity", "critical")];
+
+/// The steps of a kind that began on a host after an event.
+fn began(pipeline: &Pipeline<'_, '_>, after: u64, host: &str) -> Vec<String> {
+    let steps = pipeline.deployment.steps_after(after);
+    steps.into_iter().filter(|(on, _)| on.as_str() == host).map(|(_, kind)| kind).collect()
+}
+
+fn servers_up(pipeline: &Pipeline<'_, '_>) -> usize {
+    let stat = pipeline.lab().host("stg-fe-01").unwrap().haproxy("show stat").unwrap();
+    let rows = stat.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    rows.filter(|row| row[0].starts_with("web") && row[1].starts_with("stg-web-") && row[17] == "UP").count()
+}
+
+/// The version never gets further than staging's fleet: an alert stops it there for a while, then a dead Prometheus, and
+/// in the end QA.
+pub(crate) fn stop_what_is_under_way(pipeline: &Pipeline<'_, '_>, version: &str) {
+    let monitoring = pipeline.lab().monitoring().unwrap();
+    let began_at = pipeline.begins("staging", "staging fleet", version, 150);
+    pipeline
+        .deployment
+        .wait_for("drain of stg-web-01", 30, || !began(pipeline, began_at.seq, "stg-web-01").is_empty());
+    monitoring.fire("checkout", &LABELS).unwrap();
+    an_alert_stops_new_hosts_and_leaves_none_drained(pipeline, began_at.seq);
+    monitoring.stop_prometheus().unwrap();
+    pipeline.deployment.explains("staging", "no data", 30);
+    assert!(began(pipeline, began_at.seq, "stg-web-02").is_empty());
+    monitoring.clear("checkout").unwrap();
+    monitoring.start_prometheus().unwrap();
+    pipeline
+        .deployment
+        .wait_for("stg-web-02 to be begun", 60, || !began(pipeline, began_at.seq, "stg-web-02").is_empty());
+    a_failing_check_stops_the_version_before_production(pipeline, version);
+}
+
+fn an_alert_stops_new_hosts_and_leaves_none_drained(pipeline: &Pipeline<'_, '_>, after: u64) {
+    pipeline.deployment.event("a red gate", after, INTERVAL_S + 5, |event| {
+        matches!(event, Event::GateTurned { environment, verdict, .. }
+            if environment.as_str() == "staging" && *verdict == model::Verdict::Red)
+    });
+    pipeline.deployment.explains("staging", "env=\"staging\"", 10);
+    pipeline.deployment.wait_for("four rows in rotation", 30, || servers_up(pipeline) == 4);
+    sleep(Duration::from_secs(INTERVAL_S));
+    assert_eq!(servers_up(pipeline), 4);
+    assert!(began(pipeline, after, "stg-web-02").is_empty(), "a new host was begun under a red gate");
+}
+
+fn a_failing_check_stops_the_version_before_production(pipeline: &Pipeline<'_, '_>, version: &str) {
+    pipeline.deployment.explains("staging", "checkout: 2 of 40 tests failed", 90);
+    sleep(Duration::from_secs(3));
+    let stages = pipeline.stages("staging", version);
+    assert_eq!(stages.last().map(String::as_str), Some("staging fleet"));
+    let took_it = |event: &Event| {
+        matches!(event, Event::Accepted { environment, canary, .. }
+        if environment.as_str() == "production" && canary.as_ref().is_some_and(|canary| canary.as_str() == version))
+    };
+    assert!(!pipeline.deployment.journal().iter().any(|recorded| took_it(&recorded.event)));
+    let again = pipeline.qa_runs("staging").iter().filter(|run| run.starts_with(version)).count();
+    assert_eq!(again, 1, "a check runs once");
+}
