@@ -2,10 +2,13 @@
 
 use lab::Lab;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, RELEASE};
 
 /// So many requests are enough for one percentage point.
 const REQUESTS: u64 = 10_000;
+
+/// The line in release.toml, as it is in the repository.
+const RAMP: &str = "ramp    = [{ weight = 1, soak = \"8s\" }]\n";
 
 /// Asks through every load balancer and compares who answered with what was wanted.
 pub(crate) fn is(lab: &Lab, percent: f64) {
@@ -26,6 +29,7 @@ pub(crate) fn follows_its_weight_also_while_a_main_host_is_out(pipeline: &Pipeli
     pipeline.write(&["out", "production", "web-04", "--reason", "new disk"]);
     nobody_answers_on_web_04(pipeline);
     is(lab, 5.0);
+    without_a_ramp(pipeline);
     set(pipeline, 1);
     is(lab, 1.0);
     set(pipeline, 25);
@@ -33,7 +37,16 @@ pub(crate) fn follows_its_weight_also_while_a_main_host_is_out(pipeline: &Pipeli
     pipeline.write(&["out", "production", "web-04", "--undo", "--reason", "the disk is in"]);
     pipeline.deployment.wait_for("web-04 in rotation", 60, || answers(pipeline, "web-04"));
     is(lab, 25.0);
-    set(pipeline, 5);
+    let before = pipeline.deployment.last_event();
+    pipeline
+        .deployment
+        .push(RELEASE, "production: as before", |text| text.replace("25\n", &format!("5\n{RAMP}")));
+    pipeline.shares(5, before, 60);
+}
+
+/// Steps on the way to 5 % have no place on the way to 1 %, and are refused.
+fn without_a_ramp(pipeline: &Pipeline<'_, '_>) {
+    pipeline.deployment.push(RELEASE, "production: no ramp", |text| text.replace(RAMP, ""));
 }
 
 fn set(pipeline: &Pipeline<'_, '_>, percent: u8) {

@@ -6,6 +6,7 @@ mod ask;
 mod commits;
 mod fixtures;
 mod releases;
+mod surroundings;
 mod told;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,7 @@ impl Stage {
             ["run", "to", day, time] => self.run_to(day, time).await,
             ["run", "until", rest @ ..] => self.run_until_step(&rest.join(" ")).await,
             ["explain", subject @ ..] => self.explain(subject.first().copied()).await,
+            ["waiting"] => self.waiting().await,
             ["status"] => self.status().await,
             ["kill"] => self.kill(),
             ["accept-history"] => self.accept_history().await,

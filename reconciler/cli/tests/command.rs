@@ -261,7 +261,7 @@ fn a_fleet_that_cannot_be_reached_is_planned_with_69_and_nothing_is_left_behind(
     let fleet = Unreachable::begin();
     let output = fleet.run(&["plan"]);
     assert_eq!(code(&output), 69, "{}{}", stdout(&output), stderr(&output));
-    assert!(stdout(&output).contains("web-04        unreachable"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("web-04  unreachable"), "{}", stdout(&output));
     assert!(!fleet.folder.path().join("state").exists());
 
     let output = fleet.run(&["plan", "nosuch"]);

@@ -62,17 +62,10 @@ fn may_follow(survey: &Survey<'_>, follow: &Follow, version: &Version) -> bool {
     holds_patches && !was_left(survey, follow.track, version)
 }
 
-/// A version that was this track's target before and is not now was turned away from. The other track's target is not.
+/// A version that was this track's target before and is not now was turned away from.
 fn was_left(survey: &Survey<'_>, track: Track, version: &Version) -> bool {
-    let desired = survey.desired;
-    let other = desired.target_of(if track == Track::Main { Track::Canary } else { Track::Main });
-    let first_here =
-        track == Track::Main && desired.fleet.policy.promotion.main_requires == Some(Requirement::Canary);
-    desired.rank(version).is_some() && version != other && !(first_here && is_passed(survey, track, version))
-}
-
-fn is_passed(survey: &Survey<'_>, track: Track, version: &Version) -> bool {
-    passed(survey, track).contains(version)
+    let targets = survey.history.progress.targets.get(&track);
+    targets.is_some_and(|targets| targets.contains(version))
 }
 
 /// Versions that have passed what a track requires.

@@ -477,10 +477,19 @@ fn the_newest_package_is_followed_unless_people_turned_away_from_it() {
     let mut seen = observed(&desired, "1.0");
     let offered = ["0.9", "1.0", "1.9", "1.10", "2.0"].map(version).into();
     seen.versions = Some(Fact { at: start(), value: Ok(offered) });
-    let edits = |desired: &Desired| plan(desired, &seen, &history(&["1.0"]), start()).edits;
-    assert_eq!(edits(&desired)[0].to, version("1.10"));
+    let mut memory = history(&["1.0"]);
+    let edits = |desired: &Desired, memory: &History| plan(desired, &seen, memory, start()).edits;
+    assert_eq!(edits(&desired, &memory)[0].to, version("1.10"));
     desired.exceptions.vetoes.push(Veto { version: version("1.10"), reason: "leaks".into() });
-    assert_eq!(edits(&desired)[0].to, version("1.9"));
-    desired.ranks = vec![version("1.9"), version("1.0")];
-    assert_eq!(edits(&desired), [], "1.9 was a target and was gone away from");
+    assert_eq!(edits(&desired, &memory)[0].to, version("1.9"));
+    let left = Event::Accepted {
+        environment: "production".into(),
+        commit: CommitId::new("1"),
+        author: "ada".into(),
+        subject: "try 1.9".into(),
+        version: version("1.0"),
+        canary: Some(version("1.9")),
+    };
+    memory.apply(start(), &left).unwrap();
+    assert_eq!(edits(&desired, &memory), [], "1.9 was a target and was gone away from");
 }

@@ -20,6 +20,7 @@ mod job;
 mod journal;
 mod law;
 mod look;
+mod mistakes;
 mod named;
 mod outside;
 mod pace;

@@ -43,6 +43,8 @@ struct Repository {
     /// The head that was last accepted, valid or not: what comes next has to descend from it.
     accepted: Option<CommitId>,
     gone: Option<String>,
+    /// The head is not signed by somebody who may, with the words of whoever looked.
+    untrusted: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +73,7 @@ impl SimSource {
             head: None,
             accepted: None,
             gone: None,
+            untrusted: None,
         };
         let clock = Clock::starting(settings.epoch);
         let news = watch::Sender::new(0);
@@ -124,6 +127,12 @@ impl SimSource {
     /// The remote goes away, with git's words, or comes back.
     pub fn remote_gone(&self, error: Option<&str>) {
         self.repository().gone = error.map(ToOwned::to_owned);
+        self.tell();
+    }
+
+    /// From now on the newest commits are not trusted, with git's words; or they are again.
+    pub fn distrust(&self, error: Option<&str>) {
+        self.repository().untrusted = error.map(ToOwned::to_owned);
         self.tell();
     }
 
@@ -239,6 +248,9 @@ impl Repository {
             return Some(Reason::SourceUnavailable { error: error.clone() });
         }
         let (accepted, head) = (self.accepted.as_ref()?, self.head.as_ref()?);
+        if let Some(error) = self.untrusted.clone().filter(|_| accepted != head) {
+            return Some(Reason::CommitUntrusted { commit: head.clone(), error });
+        }
         let rewritten = Reason::HistoryRewritten { accepted: accepted.clone(), found: head.clone() };
         (!self.descends(head, accepted)).then_some(rewritten)
     }

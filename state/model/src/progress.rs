@@ -38,6 +38,8 @@ pub struct Progress {
     pub pinned: BTreeMap<Track, Version>,
     /// What has passed all stages of a track, here and in the other environments.
     pub released: Released,
+    /// Every version that was a track's target in a commit that was in force.
+    pub targets: BTreeMap<Track, BTreeSet<Version>>,
     /// What each gate said last, and since when.
     pub gates: BTreeMap<GateName, Turn>,
 }
@@ -106,6 +108,10 @@ impl Progress {
     /// Takes in one event of this environment, or of another one where a version passed.
     pub(crate) fn apply(&mut self, at: Timestamp, event: &Event) {
         match event {
+            Event::Accepted { version, canary, .. } => {
+                self.targets.entry(Track::Main).or_default().insert(version.clone());
+                self.targets.entry(Track::Canary).or_default().extend(canary.clone());
+            }
             Event::StageBegan { stage, version, .. } => {
                 let run = StageRun { version: version.clone(), began: at, worked: None, passed: None };
                 self.runs.insert(stage.clone(), run);

@@ -105,6 +105,7 @@ pub enum Action {
     /// Set the weights of rows on one node, which is the step's host, and read them back.
     Weigh {
         /// Each row's weight, 0 to 256.
+        #[serde(with = "as_pairs")]
         weights: BTreeMap<RowId, u32>,
     },
     /// Run migrations, or find them by the job's name and wait for their end. Never started twice under one name.
@@ -151,6 +152,28 @@ pub enum Action {
         /// In order.
         want: Vec<PatchFile>,
     },
+}
+
+/// A key of a JSON object is a text; a row is more than that.
+mod as_pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::ids::RowId;
+
+    pub(super) fn serialize<S: Serializer>(
+        weights: &BTreeMap<RowId, u32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(weights)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<RowId, u32>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 /// A patch as a host needs it.
@@ -329,4 +352,17 @@ pub struct Floor {
     pub in_rotation: usize,
     /// What must stay.
     pub floor: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_survive_json() {
+        let row = RowId { node: "fe-01".into(), backend: "web".into(), server: "web-cny-01".into() };
+        let weigh = Action::Weigh { weights: [(row, 2)].into() };
+        let json = serde_json::to_string(&weigh).expect("an action can be written");
+        assert_eq!(serde_json::from_str::<Action>(&json).expect("and read"), weigh);
+    }
 }

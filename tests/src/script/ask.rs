@@ -13,6 +13,16 @@ use super::{Stage, parse};
 /// Who asks.
 pub(super) const PERSON: &str = "ada";
 
+/// Since when, as roughly as luck allows: no wait is longer or shorter by it.
+fn since(time: jiff::SignedDuration) -> String {
+    match time.as_secs() {
+        ..10 => "just now".to_owned(),
+        10..60 => "for some seconds".to_owned(),
+        60..3600 => "for some minutes".to_owned(),
+        _ => "for hours".to_owned(),
+    }
+}
+
 impl Stage {
     pub(super) async fn report(&mut self) -> Report {
         let requests = self.serve().requests.clone();
@@ -38,11 +48,22 @@ impl Stage {
             Some(waiting) => {
                 let (reason, ends) =
                     (timeless(&waiting.reason.to_string()), timeless(&waiting.reason.ends()));
-                let _ = writeln!(out, "  {}: {reason}\n    {ends}", waiting.subject);
+                let since = since(report.at.duration_since(waiting.since));
+                let _ = writeln!(out, "  {}: {reason}\n    {since}; {ends}", waiting.subject);
             }
             None => out.push_str("  nothing waits\n"),
         }
         out
+    }
+
+    /// `waiting`: everything that waits, the primary reason first.
+    pub(super) async fn waiting(&mut self) -> String {
+        let report = self.report().await;
+        let environment = report.environments.get(&self.current).expect("it was planned");
+        let line = |waiting: &model::Waiting| {
+            format!("  {}: {}\n", waiting.subject, timeless(&waiting.reason.to_string()))
+        };
+        environment.plan.waiting.iter().map(line).collect()
     }
 
     pub(super) async fn status(&mut self) -> String {

@@ -12,8 +12,8 @@ impl Stage {
     /// `migration works|fails|fails-once|is-lost|not-ready|hangs`, `check NAME passes|fails|fails-once|is-lost|hangs`,
     /// `agent HOST busy for TIME`, `agent HOST stopped-by-somebody|started-by-somebody`, `publish VERSION`,
     /// `patch NAME fits|does-not-fit`, `install-by-hand HOST VERSION`.
-    pub(super) fn change_release(&self, words: &[&str]) {
-        let (world, environment) = (&self.world, &self.current);
+    pub(super) fn change_release(&mut self, words: &[&str]) {
+        let (world, environment) = (&self.world.clone(), &self.current.clone());
         match words {
             ["gate", name, "flaps", "every", time] => {
                 world.gate_flaps(environment, &GateName::new(*name), time.parse().expect("a duration"));
@@ -33,7 +33,7 @@ impl Stage {
             ["patch", name, "fits"] => world.patch_fits(name, true),
             ["patch", name, "does-not-fit"] => world.patch_fits(name, false),
             ["install-by-hand", host, version] => world.installs_by_hand(&host_name(host), &parse(version)),
-            other => panic!("no command: {}", other.join(" ")),
+            other => self.change_surroundings(other),
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::World;
-use model::{Desired, EnvironmentName, Observed, Revision, Standing, Version};
+use model::{Desired, EnvironmentName, Observed, Revision, Stage, Standing, Track, Version};
 use store::git::revision_of_folder;
 
 use crate::args::{CommandLine, Plan, PlanFormat};
@@ -46,7 +46,8 @@ pub(super) async fn plan(line: &CommandLine, args: &Plan) -> Result<Exit, CliErr
         let sight = Sight { desired: &desired, observed: &observed, history, remembers };
         let mut planned = look::plan(sight, now, args.whole);
         planned.plan.notes.extend(unknown_hosts(&desired, accepted));
-        planned.plan.notes.extend((!remembers).then(|| unknown_past(&config.state_dir)));
+        let forgets = !remembers && has_past(&desired);
+        planned.plan.notes.extend(forgets.then(|| unknown_past(&config.state_dir)));
         environments.push(planned);
     }
     let document = PlanDocument { format: DOCUMENT_FORMAT, at: world.now(), warnings, environments };
@@ -60,6 +61,15 @@ fn ranks(accepted: &[Version], candidate: Vec<Version>) -> Vec<Version> {
     let mut ranks = accepted.to_vec();
     ranks.extend(candidate.into_iter().filter(|version| !accepted.contains(version)));
     ranks
+}
+
+/// Whether a release depends on what happened before.
+fn has_past(desired: &Desired) -> bool {
+    let policy = &desired.fleet.policy;
+    let watched =
+        |stage: &Stage| !(stage.gates.is_empty() && stage.checks.is_empty() && stage.soak.is_zero());
+    let promotes = [Track::Canary, Track::Main].iter().any(|track| policy.promotion.of(*track).is_some());
+    promotes || policy.migrations.is_some() || policy.stages.iter().any(watched)
 }
 
 /// What a plan without the journal cannot tell.

@@ -1,0 +1,73 @@
+//! What people get wrong around a fleet: rows that are missing or point elsewhere, a machine with two names, a second
+//! service that works on the same hosts.
+
+use std::collections::BTreeSet;
+
+use model::{Claim, CommitId, Generation, HostName, RowId};
+
+use crate::world::SimWorld;
+
+/// Names of hosts and rows that do not exist are ignored.
+impl SimWorld {
+    /// A load balancer node's configuration loses a row. Its sessions go on elsewhere.
+    pub fn row_vanishes(&self, row: &RowId) {
+        if let Some(node) = self.state().nodes.get_mut(&row.node) {
+            node.rows.remove(&(row.backend.clone(), row.server.clone()));
+        }
+    }
+
+    /// A load balancer node gets a row again that it had lost, as another node has it.
+    pub fn row_returns(&self, row: &RowId) {
+        let mut state = self.state();
+        let key = (row.backend.clone(), row.server.clone());
+        let other = state.nodes.values().find_map(|node| node.rows.get(&key)).cloned();
+        if let (Some(server), Some(node)) = (other, state.nodes.get_mut(&row.node)) {
+            node.rows.insert(key, server);
+        }
+    }
+
+    /// A row leads to this address from now on.
+    pub fn row_points_to(&self, row: &RowId, address: &str) {
+        let mut state = self.state();
+        let key = (row.backend.clone(), row.server.clone());
+        if let Some(server) = state.nodes.get_mut(&row.node).and_then(|node| node.rows.get_mut(&key)) {
+            address.clone_into(&mut server.address);
+        }
+    }
+
+    /// The address of a host. None: there is no such host.
+    pub fn address(&self, host: &HostName) -> Option<String> {
+        self.state().hosts.get(host).map(|host| host.address.clone())
+    }
+
+    /// A host shows another host's machine-id: it was cloned, or it has two names.
+    pub fn shows_machine_of(&self, host: &HostName, other: &HostName) {
+        let mut state = self.state();
+        let id = state.hosts.get(other).map(|other| other.machine_id.clone());
+        if let (Some(host), Some(id)) = (state.hosts.get_mut(host), id) {
+            host.machine_id = id;
+        }
+    }
+
+    /// A host gets a machine-id of its own.
+    pub fn gets_machine_id(&self, host: &HostName) {
+        if let Some(host) = self.state().hosts.get_mut(host) {
+            host.machine_id = host.machine.chance.hex40().split_off(8);
+        }
+    }
+
+    /// Another service puts its mark on a host, or takes it off.
+    pub fn other_service_claims(&self, host: &HostName, service: &str, claims: bool) {
+        let mut state = self.state();
+        let at = state.clock.now();
+        let Some(host) = state.hosts.get_mut(host) else { return };
+        host.claim = claims.then(|| Claim {
+            generation: Generation(1),
+            service: service.to_owned(),
+            environment: host.environment.clone(),
+            commit: CommitId::new("0"),
+            found: BTreeSet::new(),
+            at,
+        });
+    }
+}
