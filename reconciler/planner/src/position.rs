@@ -29,7 +29,8 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, goal: Goal<'_>) -> 
         Ok(state) => state,
         Err(wait) => return Next::Wait(wait),
     };
-    if let Some((environment, other)) = survey.observed.twins.get(host.name).filter(|_| !host.claim.is_ours()) {
+    if let Some((environment, other)) = survey.observed.twins.get(host.name).filter(|_| !host.claim.is_ours())
+    {
         let reason = Reason::SameMachine { host: other.clone(), environment: environment.clone() };
         return Next::Wait(Wait::new(reason));
     }

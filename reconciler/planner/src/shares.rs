@@ -99,7 +99,7 @@ impl Shares {
         let up: Vec<_> = spot.canary.iter().filter(|(_, row)| is_up(row)).collect();
         let each = weight_each(percent, &weights, up.len());
         let mut right =
-            survey.node_is_fresh(spot.node) && spot.canary.iter().all(|(_, row)| row.row.is_some());
+            survey.node_is_known(spot.node) && spot.canary.iter().all(|(_, row)| row.row.is_some());
         for (host, row) in &spot.canary {
             let Some(seen) = row.row else { continue };
             let wanted = if up.iter().any(|(other, _)| other.name == host.name) { each } else { 0 };
@@ -276,7 +276,8 @@ fn deployment(survey: &Survey<'_>, lane: &Lane<'_>) -> Deployment {
         })
     };
     let runs = &survey.history.progress.runs;
-    let run = last_deploy(lane).and_then(|stage| runs.get(&stage.name)).filter(|run| run.version == *lane.target);
+    let run =
+        last_deploy(lane).and_then(|stage| runs.get(&stage.name)).filter(|run| run.version == *lane.target);
     // One server that is mended later does not take the others out.
     let steady = run.is_some_and(|run| run.worked.is_some())
         || survey.history.progress.found_running.contains(lane.target);

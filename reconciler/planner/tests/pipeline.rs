@@ -211,10 +211,7 @@ fn a_veto_a_hold_and_a_pause_stop_everything_new() {
     let planned = plan(&held, &seen, &history(&["1.0"]), start());
     assert_eq!(planned.steps, []);
     assert!(matches!(primary(&planned), Reason::Held { .. }));
-    assert!(
-        !plan(&held, &seen, &history(&["1.0"]), until).observe.is_empty(),
-        "it looks again when it ends"
-    );
+    assert!(!plan(&held, &seen, &history(&["1.0"]), until).observe.is_empty(), "it looks again when it ends");
 
     let mut memory = history(&["1.0"]);
     let pause = Event::Paused {

@@ -26,7 +26,10 @@ pub struct Recorded {
 }
 
 /// What happened.
-#[expect(clippy::large_enum_variant, reason = "steps are the most frequent events; a box would cost each of them")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "steps are the most frequent events; a box would cost each of them"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum Event {

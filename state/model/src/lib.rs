@@ -20,6 +20,7 @@ pub mod revision;
 pub mod step;
 pub mod version;
 pub mod waiting;
+mod waiting_ends;
 mod waiting_text;
 
 pub use desired::{

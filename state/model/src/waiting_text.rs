@@ -219,7 +219,8 @@ impl Reason {
                 "commit a version that holds it, or add this one to the patch's incorporated_in".to_owned()
             }
             Self::SameMachine { .. } => {
-                "take one of the two out of its environment.toml, or give a cloned machine an id of its own".to_owned()
+                "take one of the two out of its environment.toml, or give a cloned machine an id of its own"
+                    .to_owned()
             }
             Self::AgentBusy => "ends when the run ends; it is never killed by us".to_owned(),
             Self::JournalLost { .. } => "a person looks, and says: `reconcile adopt`".to_owned(),

@@ -214,7 +214,7 @@ pub(super) fn shares(shares: &[Share]) -> Vec<Row> {
     for share in shares {
         let backend = share.backend.to_string();
         let on_node = format!("{:.1} % on {}", share.achieved, share.node);
-        match rows.last_mut().filter(|row| row[0] == backend) {
+        match rows.iter_mut().find(|row| row[0] == backend) {
             Some(row) => row[1] = format!("{}, {on_node}", row[1]),
             None => rows.push(vec![backend, format!("wants {} % now, has {on_node}", share.desired)]),
         }
@@ -236,4 +236,29 @@ pub(super) fn notes(notes: &[String]) -> Vec<Row> {
 /// `10m`, `1h 30m`: as a person writes it in a file.
 pub(super) fn span(duration: SignedDuration) -> String {
     format!("{duration:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use model::BackendId;
+
+    use super::*;
+
+    #[test]
+    fn a_backend_has_one_row_with_all_of_its_nodes() {
+        let share = |backend: &str, node: &str| Share {
+            backend: BackendId { load_balancer: "fe".into(), backend: backend.into() },
+            node: node.into(),
+            desired: 5,
+            achieved: 4.76,
+        };
+        let rows = shares(&[
+            share("api", "fe-01"),
+            share("web", "fe-01"),
+            share("api", "fe-02"),
+            share("web", "fe-02"),
+        ]);
+        assert_eq!(rows[1], ["fe/web", "wants 5 % now, has 4.8 % on fe-01, 4.8 % on fe-02"]);
+        assert_eq!(rows.len(), 2);
+    }
 }
