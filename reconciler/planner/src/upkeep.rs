@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use model::{GateName, Scope};
+use model::{GateName, Mode, Scope};
 
 use crate::gates;
 use crate::next::Watch;
@@ -28,7 +28,9 @@ impl Pass<'_, '_> {
             self.watch_one(Scope::Node(node.clone()), fact.map(|fact| fact.at), every);
         }
         self.refresh_gates();
-        if !survey.desired.fleet.policy.follows.is_empty() {
+        // Asking for new versions refreshes the host's lists: not where nothing may change.
+        let follows = !survey.desired.fleet.policy.follows.is_empty();
+        if follows && survey.desired.fleet.mode == Mode::Reconcile {
             let at = survey.observed.versions.as_ref().map(|fact| fact.at);
             self.watch_one(Scope::Versions(survey.desired.environment.clone()), at, VERSIONS_REFRESH);
         }

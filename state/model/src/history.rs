@@ -408,7 +408,7 @@ impl History {
             self.assume_begun(at, step);
             return;
         }
-        if step.action.job().is_some() && failure.kind.follows() != Follows::Retry {
+        if step.action.job().is_some() && ends_a_job(failure.kind) {
             self.progress.job_fails(at, step, failure);
             return;
         }
@@ -438,6 +438,15 @@ impl History {
         let mean = self.durations_ms.entry(kind).or_insert(took_ms);
         *mean += (took_ms - *mean) / 4;
     }
+}
+
+/// Whether a failure is the end of a job that must not run twice. A refused mark or a lost connection is not: the job's
+/// name is still free, or it is found again by it.
+fn ends_a_job(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::JobFailed | FailureKind::InDoubt | FailureKind::CommandFailed | FailureKind::Bug
+    )
 }
 
 /// A trouble is over when its action succeeds. Sessions that outlasted a drain are over only when the install comes: a
