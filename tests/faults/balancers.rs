@@ -14,9 +14,9 @@ fn a_load_balancer_is_down(deployment: &mut Deployment<'_>) {
     down.kill().unwrap();
     let before = deployment.last_event();
     let revert = deployment.commit(OLD);
-    deployment.explains("web-01", "load balancer node fe-02 is unreachable: ", NOTICED_S);
+    deployment.explains("web-01", "load balancer node fe-02: unreachable: ", NOTICED_S);
     let told = deployment.explain("production");
-    assert!(told.contains("load balancer node fe-02 is unreachable: "), "{told}");
+    assert!(told.contains("load balancer node fe-02: unreachable: "), "{told}");
     for web in ["web-01", "web-02", "web-03", "web-04"] {
         assert_eq!(steps(deployment, before, web, "install"), 0, "{web}");
     }

@@ -153,7 +153,7 @@ fn sessions_hold_an_install_back_and_the_reason_says_where() {
     let reason = reason_of(&planned, &Subject::Host("web-01".into()));
     assert_eq!(
         reason.to_string(),
-        "waits for 3 sessions, most of them in web/web-01 on fe-02; at 12:00:55Z wait"
+        "waits for 3 sessions, most of them in web/web-01 on fe-02; from 12:00:55Z on: wait"
     );
     row(&mut seen, "fe-02", "web-01").sessions = 0;
     let planned = plan(&desired, &seen, &history, start());

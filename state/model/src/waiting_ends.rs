@@ -35,7 +35,7 @@ impl Reason {
             | Self::RowMissing { .. }
             | Self::RowElsewhere { .. }
             | Self::Vetoed { .. }
-            | Self::Held { .. }
+            | Self::Held { until: None, .. }
             | Self::Paused { .. }
             | Self::CheckFailed { .. }
             | Self::MigrationFailed { .. }
@@ -51,6 +51,7 @@ impl Reason {
             | Self::HostUnknown { .. }
             | Self::DrainTimedOut { .. }
             | Self::BelowFloor(_)
+            | Self::Held { .. }
             | Self::Frozen { .. }
             | Self::WouldNotFinish { .. }
             | Self::GateNotGreen { .. }

@@ -19,7 +19,7 @@ impl fmt::Display for Reason {
             Self::JobInDoubt { step } => write!(f, "job {step} began, has no recorded end and does not run"),
             Self::HostUnknown { kind, detail } => write!(f, "{kind}: {detail}"),
             Self::NodeUnknown { node, kind, detail } => {
-                write!(f, "load balancer node {node} is {kind}: {detail}")
+                write!(f, "load balancer node {node}: {kind}: {detail}")
             }
             Self::RowMissing { row } => write!(f, "no server row {row}"),
             Self::RowElsewhere { row, address } => {
@@ -39,7 +39,7 @@ impl fmt::Display for Reason {
                 floor.backend, floor.in_rotation, floor.node, floor.floor
             ),
             Self::Draining { sessions, row, until, then } => {
-                write!(f, "waits for {sessions} sessions, most of them in {row}; at {} {then}", clock(*until))
+                write!(f, "waits for {sessions} sessions, most of them in {row}; from {} on: {then}", clock(*until))
             }
             Self::DrainTimedOut { until } => {
                 write!(f, "sessions did not end in time; given back, drained again at {}", clock(*until))
