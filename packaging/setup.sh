@@ -15,6 +15,8 @@ need pkg-config pkg-config --version
 need libssl-dev pkg-config --exists openssl    # https, and ssh for git
 need git git --version
 need openssh-client sh -c 'command -v ssh'
+need gnupg gpg --version                       # tests of signed commits
+need patch patch --version                     # tests of post-deployment patches
 command -v cargo >/dev/null 2>&1 || { echo "setup: cargo is missing: install Rust 1.85 or later (rustup.rs), then run this again" >&2; exit 1; }
 
 [ -n "$missing" ] || exit 0

@@ -37,8 +37,9 @@ pub(crate) fn stop_what_is_under_way(pipeline: &Pipeline<'_, '_>, version: &str)
     monitoring.stop_prometheus().unwrap();
     pipeline.deployment.explains("staging", "no data", 30);
     assert!(began(pipeline, began_at.seq, "stg-web-02").is_empty());
-    monitoring.clear("checkout").unwrap();
+    // In this order: Prometheus remembers for minutes what ended while it was dead.
     monitoring.start_prometheus().unwrap();
+    monitoring.clear("checkout").unwrap();
     pipeline
         .deployment
         .wait_for("stg-web-02 to be begun", 60, || !began(pipeline, began_at.seq, "stg-web-02").is_empty());

@@ -144,6 +144,29 @@ impl<'lab> Pipeline<'_, 'lab> {
         self.deployment.journal().into_iter().filter_map(began).collect()
     }
 
+    /// What happened when, in seconds since the service started, for people.
+    pub(crate) fn timeline(&self) {
+        let events = self.deployment.journal();
+        let Some(first) = events.first().map(|recorded| recorded.at) else { return };
+        for Recorded { at, event, .. } in events {
+            let told = match event {
+                Event::StageBegan { stage, version, .. } => format!("{version} {stage}: begins"),
+                Event::StageWorked { stage, version, .. } => format!("{version} {stage}: worked"),
+                Event::StagePassed { stage, version, .. } => format!("{version} {stage}: passed"),
+                Event::ShareReached { weight, version, .. } => format!("{version} has {weight} %"),
+                Event::Committed { environment, subject, .. } => format!("{environment}: {subject}"),
+                _ => continue,
+            };
+            println!("{:6.1} s  {told}", at.duration_since(first).as_secs_f64());
+        }
+    }
+
+    /// Says a word to the service.
+    pub(crate) fn say(&self, arguments: &[&str]) {
+        let output = self.deployment.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// What the deploy host of an environment has run as QA.
     pub(crate) fn qa_runs(&self, environment: &str) -> Vec<String> {
         let host = self.lab().hosts_in(environment, HostKind::Migration).next().unwrap();

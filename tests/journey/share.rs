@@ -36,6 +36,8 @@ pub(crate) fn follows_its_weight_also_while_a_main_host_is_out(pipeline: &Pipeli
     is(lab, 25.0);
     pipeline.write(&["out", "production", "web-04", "--undo", "--reason", "the disk is in"]);
     pipeline.deployment.wait_for("web-04 in rotation", 60, || answers(pipeline, "web-04"));
+    // The canary's weights grow after that: never before.
+    pipeline.deployment.settles("production", 60);
     is(lab, 25.0);
     let before = pipeline.deployment.last_event();
     pipeline

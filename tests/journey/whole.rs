@@ -102,15 +102,19 @@ fn a_nightly_goes_all_the_way_and_the_next_one_is_stopped_by_alerts_and_by_qa() 
             steer_qa(lab, "rm /etc/qa/wait");
             staging_takes_it_by_itself(pipeline);
             canary_takes_what_has_passed_and_its_share_grows(pipeline);
+            // The next night's package comes meanwhile; nobody wants it yet.
+            pipeline.say(&["pause", "staging", "--reason", "demonstration", "--for", "10m"]);
+            steer_qa(lab, &format!("echo {BROKEN} > /etc/qa/broken"));
+            publish(pipeline, BROKEN, &versions);
             main_follows_when_a_person_says_so(pipeline);
             let report = traffic.stop().unwrap();
             println!("journey: {report}");
             assert_eq!(report.failed, 0, "{report}");
             assert!(report.per_second >= 100.0, "only {} requests a second", report.per_second);
             every_host_runs_it_and_was_touched_once(lab);
-            steer_qa(lab, &format!("echo {BROKEN} > /etc/qa/broken"));
-            publish(pipeline, BROKEN, &versions);
+            pipeline.say(&["resume", "staging", "--reason", "it is over"]);
             gates::stop_what_is_under_way(pipeline, BROKEN);
+            pipeline.timeline();
         },
     );
 }

@@ -80,14 +80,22 @@ impl EnvironmentReport {
 
     /// The one reason that matters: for a host its own, else its role's, its stage's, its track's; else, and for the
     /// whole environment, the primary one. None: nothing waits.
-    pub fn explain(&self, host: Option<&HostName>) -> Option<&Waiting> {
+    pub fn explain<'a>(&'a self, host: Option<&HostName>) -> Option<&'a Waiting> {
         let of = |subject: &Subject| self.plan.waiting.iter().find(|waiting| waiting.subject == *subject);
         let Some(host) = host else { return self.plan.waiting.first() };
         let report = self.hosts.iter().find(|report| report.host == *host);
+        // That an earlier stage comes first says nothing where it is known what that one, or its track, waits for.
+        let of_track = || of(&Subject::Track(report?.track));
+        let at_the_root = |waiting: &'a Waiting| match &waiting.reason {
+            Reason::EarlierStage { stage } => {
+                of(&Subject::Stage(stage.clone())).or_else(of_track).unwrap_or(waiting)
+            }
+            _ => waiting,
+        };
         of(&Subject::Host(host.clone()))
             .or_else(|| of(&Subject::Role(report?.role.clone())))
-            .or_else(|| of(&Subject::Stage(report?.stage.clone()?)))
-            .or_else(|| of(&Subject::Track(report?.track)))
+            .or_else(|| of(&Subject::Stage(report?.stage.clone()?)).map(at_the_root))
+            .or_else(of_track)
             .or_else(|| self.plan.waiting.first())
     }
 }

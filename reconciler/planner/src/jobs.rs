@@ -7,9 +7,10 @@ use model::{
 
 use crate::agent;
 use crate::lanes::Lane;
-use crate::next::{Next, Wait};
+use crate::next::{Next, Wait, host_scope};
 use crate::position::{in_the_way, seen, under_way};
 use crate::survey::{ClaimView, HostView, Survey};
+use crate::tuning::WATCH;
 
 /// Something that a lane needs to have run on a host of no role, or over the network.
 #[derive(Clone, Debug)]
@@ -151,6 +152,11 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Err
         Ok(state) => state,
         Err(wait) => return Next::Wait(wait),
     };
+    if let Some(step) = state.job.as_ref().filter(|step| !errand.is_some_and(|errand| errand.is_job(step))) {
+        // Begun before a restart of the service: whatever is wanted now, nobody starts or lets go beside it.
+        let wait = Wait::new(Reason::JobRunning { step: step.clone() });
+        return Next::Wait(wait.watching(host_scope(host), WATCH));
+    }
     match host.claim {
         ClaimView::Other(claim) => {
             let reason =
@@ -205,6 +211,11 @@ fn why(action: &Action) -> &'static str {
 }
 
 impl Errand {
+    /// Whether a job that runs on the host is this errand's own: then it is found again by its name.
+    fn is_job(&self, step: &StepId) -> bool {
+        self.action.job().is_some_and(|(name, _)| name.as_str() == step.as_str())
+    }
+
     /// Whether it runs on a host that we can look at.
     pub(crate) fn is_on_host(&self) -> bool {
         self.on_host

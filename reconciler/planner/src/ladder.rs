@@ -1,7 +1,9 @@
 //! How far each lane is: the first rung that is not done, whether it may begin anything, and what it has to have run.
 
 use jiff::Timestamp;
-use model::{Event, JobKind, Reason, Stage, StageProgress, StageStanding, Subject, Track, TrackProgress};
+use model::{
+    Event, JobKind, Reason, Requirement, Stage, StageProgress, StageStanding, Subject, Track, TrackProgress,
+};
 
 use crate::gates;
 use crate::jobs::{self, Errand, Standing};
@@ -141,13 +143,22 @@ impl<'a> Ladder<'_, 'a> {
 
     /// Why nothing new begins on a lane: its own reasons, or the lane that goes first.
     fn refusal(&self, lane: &Lane<'a>, stage: &Stage, first: Option<&LaneState>) -> Option<Refusal> {
-        refusal(self.survey, lane, stage, self.is_begun(lane, stage)).or_else(|| {
-            self.after(lane, first?).map(|wait| Refusal {
-                subject: Subject::Track(lane.track),
-                wait,
-                flow: Flow::Finish,
-            })
-        })
+        let after = || {
+            let wait = self.after(lane, first?)?;
+            Some(Refusal { subject: Subject::Track(lane.track), wait, flow: Flow::Finish })
+        };
+        let own = refusal(self.survey, lane, stage, self.is_begun(lane, stage));
+        match own {
+            // The canary is on its way with the same release: that it has not passed yet goes without saying.
+            Some(own) if self.is_unproven_alone(&own) => Some(after().unwrap_or(own)),
+            own => own.or_else(after),
+        }
+    }
+
+    fn is_unproven_alone(&self, refusal: &Refusal) -> bool {
+        let requires = |requires: &Requirement| *requires == Requirement::Canary;
+        matches!(&refusal.wait.reason, Reason::PromotionRequired { requires: of, .. } if requires(of))
+            && are_one_release(&self.survey.lanes)
     }
 
     /// Whether the lane that goes first has to be done before this one.

@@ -106,9 +106,16 @@ fn lane<'a>(
         .collect();
     let target = desired.target_of(track);
     let back = direction == Ok(Direction::Back);
+    let emergency = desired.emergency(target);
+    let needed = |rung: &Rung<'_>| match rung.work {
+        Work::Deploy(_) => true,
+        Work::Migrate => !back,
+        // A point of no return is nothing that hurry helps: it comes when the emergency is over, watched as ever.
+        Work::PostMigrate => !back && emergency.is_none(),
+    };
     let mut rungs: Vec<Rung<'_>> = Vec::new();
     for stage in stages.iter().filter(|stage| stage.track == track) {
-        rungs.extend(rungs_of(stage, &roles).filter(|rung| !back || matches!(rung.work, Work::Deploy(_))));
+        rungs.extend(rungs_of(stage, &roles).filter(needed));
     }
     if back {
         rungs.reverse();
@@ -116,7 +123,6 @@ fn lane<'a>(
     } else {
         rungs.splice(0..0, borrowed_migration(stages, track));
     }
-    let emergency = desired.emergency(target);
     (!rungs.is_empty()).then_some(Lane { track, target, direction, emergency, rungs })
 }
 

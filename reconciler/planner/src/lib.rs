@@ -46,6 +46,8 @@ pub fn plan(desired: &Desired, observed: &Observed, history: &History, now: Time
         plan.steps.clear();
         plan.edits.clear();
         plan.records.retain(|event| matches!(event, Event::Adopted { .. } | Event::GateTurned { .. }));
+        // How far a release is nobody knows yet.
+        plan.waiting.retain(|waiting| matches!(waiting.subject, Subject::Host(_) | Subject::Environment));
         if let Some(reason) = adoption::missing(&survey) {
             plan.waiting.insert(0, Waiting { subject: Subject::Environment, reason, since: now });
         }

@@ -42,7 +42,12 @@ fn records(pass: &mut Pass<'_, '_>) -> Vec<Event> {
     let mut records: Vec<Event> = adoption::at_first_sight(pass.survey).into_iter().collect();
     records.extend(gates::turned(pass.survey));
     records.append(&mut pass.shares.records);
-    records.extend(pass.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.records)));
+    // Both tracks may wait for one stage that migrates: it passes once.
+    for event in pass.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.records)) {
+        if !records.contains(&event) {
+            records.push(event);
+        }
+    }
     records
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong, and what other people do: callable at any time, with effect at once.
 
-use model::{Admin, BackendId, HostName, RowId, StepId, Version};
+use model::{Action, Admin, BackendId, HostName, RowId, StepId, Version};
 
 use crate::balancer::TakenBy;
 use crate::host::{Keys, Link, Phase};
@@ -157,6 +157,7 @@ impl SimWorld {
 
 impl State {
     fn goes_down(&mut self, name: &HostName) {
+        self.migrations_die(name);
         if let Some(host) = self.hosts.get_mut(name) {
             host.lose_power();
             self.sessions_break(name);
@@ -167,6 +168,18 @@ impl State {
             self.link_becomes(name, Link::Down);
         }
         self.note(name, || "is down".to_owned());
+    }
+
+    /// The database rolls back what is not done.
+    fn migrations_die(&mut self, name: &HostName) {
+        let jobs = self.hosts.get(name).map(|host| host.jobs.values()).into_iter().flatten();
+        let dying = jobs.filter(|job| job.is_running()).filter_map(|job| match &job.step.action {
+            Action::Migrate { key, .. } => Some((job.step.environment.clone(), key.clone())),
+            _ => None,
+        });
+        for (environment, key) in dying.collect::<Vec<_>>() {
+            self.database_ends(&environment, &key, false);
+        }
     }
 
     fn comes_up(&mut self, name: &HostName) {

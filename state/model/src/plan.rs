@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::ids::{CommitId, EnvironmentName, GateName, HostName, RoleName, StageName};
 use crate::step::Step;
 use crate::version::Version;
-use crate::waiting::{EndedBy, Reason, Waiting};
+use crate::waiting::{EndedBy, Reason, Subject, Waiting};
 
 /// The answer of `plan()`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,7 +159,12 @@ impl Plan {
             |stage: &StageProgress| matches!(stage.standing, StageStanding::Passed | StageStanding::Skipped);
         let passed = self.tracks.iter().flat_map(|track| &track.stages).all(over);
         let done = passed && self.progress.iter().all(|role| role.done == role.hosts);
-        if done && self.steps.is_empty() && !busy && !self.progress.is_empty() {
+        // A host that is still looked at, or let go, is not left alone yet.
+        let settling = |waiting: &Waiting| {
+            matches!(waiting.subject, Subject::Host(_)) && waiting.reason.ended_by() == EndedBy::Itself
+        };
+        let settled = self.steps.is_empty() && !busy && !self.waiting.iter().any(settling);
+        if done && settled && !self.progress.is_empty() {
             return Standing::Converged;
         }
         let primary = self.waiting.first().map(|waiting| &waiting.reason);

@@ -39,7 +39,11 @@ impl fmt::Display for Reason {
                 floor.backend, floor.in_rotation, floor.node, floor.floor
             ),
             Self::Draining { sessions, row, until, then } => {
-                write!(f, "waits for {sessions} sessions, most of them in {row}; from {} on: {then}", clock(*until))
+                write!(
+                    f,
+                    "waits for {sessions} sessions, most of them in {row}; from {} on: {then}",
+                    clock(*until)
+                )
             }
             Self::DrainTimedOut { until } => {
                 write!(f, "sessions did not end in time; given back, drained again at {}", clock(*until))
