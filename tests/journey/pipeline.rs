@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use lab::{HostKind, Lab, LabSpec, Release};
+use lab::{HostKind, Lab, LabSpec};
 use model::{Event, Recorded, StageName, Track, Version};
 use tests::deployment::Deployment;
 use tests::stories::in_the_lab_of;
@@ -26,11 +26,10 @@ const FILES: [(&str, &str); 5] = [
 /// Where people change production's versions.
 pub(crate) const RELEASE: &str = "environments/production/release.toml";
 
-/// A check that waits while there is a file `wait`, and fails for the versions in a file `broken`.
+/// A check that fails for the versions in a file.
 const QA: &str = r#"#!/bin/sh
 set -eu
 echo "$2 after $3" >> /var/lib/qa-runs
-while [ -e /etc/qa/wait ]; do sleep 0.2; done
 if grep -qx "$2" /etc/qa/broken 2>/dev/null; then echo "checkout: 2 of 40 tests failed" >&2; exit 1; fi
 "#;
 
@@ -47,14 +46,20 @@ pub(crate) fn in_the_pipeline(
     change: impl Fn(&str, String) -> String,
     story: impl FnOnce(&mut Pipeline<'_, '_>),
 ) {
-    let spec = spec(LabSpec::pipeline(name).with_releases([Release::new(FIRST)]));
+    let spec = spec(LabSpec::pipeline(name).with_releases([FIRST]));
     in_the_lab_of(&spec, |lab| {
         prepare(lab);
         let files = FILES.map(|(path, text)| (path, change(path, text.to_owned())));
         let mut deployment = Deployment::with_files(lab, PROGRAM, &files);
         deployment.serve();
+        deployment.settles("production", 90);
         for environment in ["staging", "production"] {
-            deployment.settles(environment, 90);
+            deployment.event(
+                "adoption",
+                0,
+                30,
+                |event| matches!(event, Event::Adopted { environment: at, .. } if at.as_str() == environment),
+            );
         }
         story(&mut Pipeline { deployment: &mut deployment });
         deployment.stop();
@@ -159,12 +164,6 @@ impl<'lab> Pipeline<'_, 'lab> {
             };
             println!("{:6.1} s  {told}", at.duration_since(first).as_secs_f64());
         }
-    }
-
-    /// Says a word to the service.
-    pub(crate) fn say(&self, arguments: &[&str]) {
-        let output = self.deployment.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What the deploy host of an environment has run as QA.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{Action, Activate, Failure, FailureKind, HostName, Outcome, Service, Step, StepId, Version};
 
-use crate::host::{Phase, Process, Run, Stamp, failure};
+use crate::host::{Host, Phase, Process, Run, Stamp, failure};
 use crate::invariants::Promise;
 use crate::named::job_id;
 use crate::state::{Due, State};
@@ -269,7 +269,7 @@ impl State {
 
     fn begin_activation(&mut self, step: &Step, services: &[Service], stamp: &Version) -> Next {
         let Some(host) = self.hosts.get(&step.host) else { return Next::End(Ok(Outcome::AlreadyDone)) };
-        if !host.whole() || host.installed() != Some(stamp) {
+        if !host.whole() || !host.installed().is_some_and(|installed| is_stamp_of(stamp, installed)) {
             let what = format!("{}: {stamp} is not wholly installed", step.host);
             return Next::End(Err(failure(FailureKind::ActivateFailed, what)));
         }
@@ -298,7 +298,8 @@ impl State {
         let Action::Activate { services, stamp } = &step.action else {
             return Next::End(Ok(Outcome::AlreadyDone));
         };
-        let activates = self.release(stamp).activates;
+        let installed = self.hosts.get(&step.host).and_then(Host::installed).cloned();
+        let activates = self.release(installed.as_ref().unwrap_or(stamp)).activates;
         for service in services.iter().filter(|service| service.activate != Activate::None) {
             if activates {
                 self.service_starts(&step.host, service, stamp);
@@ -357,4 +358,9 @@ fn versions(packages: &std::collections::BTreeMap<model::PackageName, Version>) 
 
 pub(crate) fn disk_full(name: &HostName) -> Failure {
     failure(FailureKind::DiskFull, format!("{name}: No space left on device"))
+}
+
+/// A stamp names the package's version, and what is patched on top of it.
+fn is_stamp_of(stamp: &Version, installed: &Version) -> bool {
+    stamp == installed || stamp.as_str().starts_with(&format!("{installed}+patched."))
 }
