@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The versions of a package that the sources of a host offer; none for a package that they do not know.
 ///
-/// Refreshes the host's lists when they are older than a minute, and nothing else there, except a mark of ours that
+/// Refreshes the host's lists when they are older than half a minute, and nothing else there, except a mark of ours that
 /// says when. When somebody else holds their lock, and for sources that cannot be reached, the old lists count.
 ///
 /// # Errors
@@ -123,10 +123,10 @@ mod tests {
             assert_eq!(found, versions(expected), "{said}");
         }
 
-        fn let_a_minute_pass(&self) {
+        fn let_half_a_minute_pass(&self) {
             for path in ["lists", "state/lists-refreshed"] {
                 let path = self.dir.path().join(path);
-                let touch = Command::new("touch").args(["-c", "-d", "61 seconds ago"]).arg(path).status();
+                let touch = Command::new("touch").args(["-c", "-d", "31 seconds ago"]).arg(path).status();
                 assert!(touch.unwrap().success());
             }
         }
@@ -142,17 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_are_refreshed_when_they_are_older_than_a_minute() {
+    fn the_lists_are_refreshed_when_they_are_older_than_half_a_minute() {
         if without_apt() {
             return;
         }
         let apt = Apt::new();
         apt.publish(&["1.0", "1:2.0~rc1-1"]);
-        apt.let_a_minute_pass();
+        apt.let_half_a_minute_pass();
         apt.answers(&["1.0", "1:2.0~rc1-1"]);
         apt.publish(&["1.0", "3.0"]);
         apt.answers(&["1.0", "1:2.0~rc1-1"]);
-        apt.let_a_minute_pass();
+        apt.let_half_a_minute_pass();
         apt.answers(&["1.0", "3.0"]);
     }
     #[test]
@@ -162,13 +162,13 @@ mod tests {
         }
         let apt = Apt::new();
         apt.publish(&["1.0"]);
-        apt.let_a_minute_pass();
+        apt.let_half_a_minute_pass();
         apt.answers(&["1.0"]);
         apt.publish(&["2.0"]);
-        apt.let_a_minute_pass();
+        apt.let_half_a_minute_pass();
         let lock = fs::File::create(apt.dir.path().join("lists/lock")).unwrap();
         rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
-        apt.let_a_minute_pass();
+        apt.let_half_a_minute_pass();
         apt.answers(&["1.0"]);
         drop(lock);
         apt.answers(&["2.0"]);
@@ -181,7 +181,7 @@ mod tests {
         }
         let apt = Apt::new();
         fs::write(apt.dir.path().join("etc/sources.list"), "nonsense\n").unwrap();
-        apt.let_a_minute_pass();
+        apt.let_half_a_minute_pass();
         let output = apt.ask();
         assert_eq!(output.status.code(), Some(22));
         assert!(String::from_utf8_lossy(&output.stderr).contains("sources.list"), "{output:?}");

@@ -5,8 +5,15 @@
 
 mod gates;
 mod pipeline;
+mod races;
 mod share;
+mod turning;
 mod whole;
 
 /// The shipping program, as cargo built it for these tests.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_reconcile-under-test");
+
+/// Whether there is time for everything.
+fn long() -> bool {
+    std::env::var_os("RECONCILE_LONG").is_some()
+}

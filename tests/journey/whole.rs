@@ -4,7 +4,7 @@ use lab::{HostKind, Lab, LabSpec, Release, Traffic, TrafficSpec};
 use model::Track;
 
 use crate::pipeline::{FIRST, Pipeline, in_the_pipeline};
-use crate::{gates, share};
+use crate::{gates, races, share};
 
 /// The first nightly.
 const NIGHTLY: &str = "1.1.202611220100";
@@ -115,6 +115,7 @@ fn a_nightly_goes_all_the_way_and_the_next_one_is_stopped_by_qa() {
         assert!(report.per_second >= 100.0, "only {} requests a second", report.per_second);
         every_host_of_production_runs_it_and_was_touched_once(lab);
         gates::a_failing_check_stops_the_version_before_production(pipeline, BROKEN);
+        races::both_survive(pipeline);
         pipeline.timeline();
     });
 }

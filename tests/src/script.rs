@@ -43,6 +43,8 @@ pub struct Stage {
     current: EnvironmentName,
     began: Timestamp,
     told: usize,
+    /// Whether there was more than one environment at the beginning.
+    several: bool,
     service: Option<Running>,
     before_rewrite: Option<CommitId>,
 }
@@ -116,7 +118,8 @@ impl Stage {
         let (began, journal) = (engine::World::now(&world), MemoryJournal::new());
         world.is_judged_by(&source, &journal);
         let (told, service, before_rewrite) = (0, None, None);
-        Self { world, source, journal, desired, current, began, told, service, before_rewrite }
+        let several = desired.len() > 1;
+        Self { world, source, journal, desired, current, began, told, several, service, before_rewrite }
     }
 
     /// The environment that commands are about, as the script has it.
@@ -129,6 +132,7 @@ impl Stage {
             ["run"] => self.run_until_at_rest().await,
             ["run", "for", time] => self.run_for(time).await,
             ["run", "to", day, time] => self.run_to(day, time).await,
+            ["run", "until", "waiting", text @ ..] => self.run_until_waiting(&text.join(" ")).await,
             ["run", "until", rest @ ..] => self.run_until_step(&rest.join(" ")).await,
             ["explain", subject @ ..] => self.explain(subject.first().copied()).await,
             ["waiting"] => self.waiting().await,
@@ -293,13 +297,14 @@ impl Stage {
     /// # Panics
     /// When it moves for longer than an hour.
     pub async fn rest(&mut self) -> Standing {
-        let head = self.head().await;
         let mut standings = self.serve().standings.clone();
         let at_rest = async {
             loop {
                 let calm = standings.borrow_and_update().get(&self.current).cloned();
                 let still = tokio::time::timeout(Duration::from_secs(25), standings.changed()).await.is_err();
                 if let (true, Some((commit, standing))) = (still, calm) {
+                    // The service may have committed something itself meanwhile.
+                    let head = self.head().await;
                     let in_force = head.as_ref().is_none_or(|head| *head == commit);
                     if standing != Standing::Moving && in_force {
                         return standing;
@@ -318,7 +323,7 @@ impl Stage {
     }
 
     fn told_since(&mut self) -> String {
-        let several = self.desired.len() > 1;
+        let several = self.several;
         let events = self.journal.events();
         let lines: Vec<String> =
             events[self.told..].iter().filter_map(|recorded| told(recorded, several)).collect();

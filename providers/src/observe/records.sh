@@ -1,8 +1,9 @@
 part generation; [ ! -e "$ROOT/generation" ] || line "$ROOT/generation"
 part once
 for JOB in "$ROOT"/once/*; do
-  [ -e "$JOB/started" ] && [ -e "$JOB/exit" ] || continue
-  IFS= read -r LINE <"$JOB/exit" && printf '%s %s\n' "${JOB##*/}" "$LINE"
+  [ -e "$JOB/started" ] || continue
+  LINE=-1; [ ! -e "$JOB/exit" ] || IFS= read -r LINE <"$JOB/exit"
+  printf '%s %s\n' "${JOB##*/}" "${LINE:--1}"
 done
 part patches
 set --

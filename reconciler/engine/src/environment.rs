@@ -73,7 +73,11 @@ impl Environment {
     /// still under way must not pass for one.
     pub(crate) fn take(&mut self, desired: Desired, now: Timestamp) {
         if desired.fleet != self.desired.fleet {
-            self.observed = Observed::default();
+            // A gate that is asked the same has been quiet for as long as before.
+            let (old, new) = (&self.desired.fleet.policy.gates, &desired.fleet.policy.gates);
+            let mut gates = std::mem::take(&mut self.observed.gates);
+            gates.retain(|name, _| new.get(name).is_some_and(|gate| old.get(name) == Some(gate)));
+            self.observed = Observed { gates, ..Observed::default() };
             self.looking.clear();
             self.facts_from = now;
         }
@@ -120,6 +124,11 @@ impl Environment {
         self.plan.insert(plan)
     }
 
+    /// The highest generation that its hosts remember.
+    pub(crate) fn highest_generation(&self) -> model::Generation {
+        crate::word::highest_generation(&self.observed)
+    }
+
     /// A person's word, as an event.
     pub(crate) fn say(
         &self,
@@ -141,8 +150,11 @@ impl Environment {
         let environment = &self.desired.environment;
         let mut news = Vec::new();
         let primary = self.plan.as_ref().and_then(|plan| plan.waiting.first());
-        let kind = primary.map(|waiting| discriminant(&waiting.reason));
-        match primary.filter(|waiting| is_news(&waiting.reason)) {
+        // What people should know is over when it is over, not when work in progress comes before it.
+        let mut waiting = self.plan.iter().flat_map(|plan| &plan.waiting);
+        let newsworthy = waiting.find(|waiting| is_news(&waiting.reason));
+        let kind = newsworthy.map(|waiting| discriminant(&waiting.reason));
+        match newsworthy {
             Some(waiting) if kind != self.told => {
                 let reason = Some(format!("{}: {}", waiting.subject, waiting.reason));
                 news.push(Event::WaitingChanged { environment: environment.clone(), reason });

@@ -377,12 +377,31 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let now = self.world.now();
         let environment = self.environments.get(name);
         let environment = environment.ok_or_else(|| format!("there is no environment {name}"))?;
+        let adopts = word == Word::Adopt;
+        let highest = environment.highest_generation();
         let event = environment.say(word, by, reason, now)?;
-        if self.memory.record(now, &[event]) {
+        let newer = self.newer_generation(name, highest, adopts);
+        if self.memory.record(now, &newer) && self.memory.record(now, &[event]) {
             Ok(())
         } else {
             Err("the journal cannot be written".to_owned())
         }
+    }
+
+    /// A journal that was lost begins to count anew; whoever adopts a fleet goes on after what its hosts remember.
+    fn newer_generation(
+        &mut self,
+        name: &EnvironmentName,
+        highest: model::Generation,
+        adopts: bool,
+    ) -> Vec<Event> {
+        let behind = adopts && self.memory.history(name).generation <= highest;
+        let next = Event::ServiceStarted {
+            generation: model::Generation(highest.0 + 1),
+            service: self.name.clone(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        if behind { vec![next] } else { Vec::new() }
     }
 
     fn report(&mut self) -> Report {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use model::{CheckRun, Desired, Event, HostName, JobKey, JobKind, JobName, Observed, Track, Version};
+use model::{
+    CheckRun, Desired, Event, Generation, HostName, HostState, JobKey, JobKind, JobName, Observed, Track,
+    Version,
+};
 
 /// Attempts of a job that anybody has made.
 const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=9;
@@ -59,7 +62,8 @@ impl Word {
             }
             Self::Adopt => {
                 let running = planner::releases_running(desired, observed).into_iter().collect();
-                Event::Adopted { environment, by, reason, running, jobs: jobs(desired, observed)? }
+                let ahead = planner::releases_ahead(desired, observed).into_iter().collect();
+                Event::Adopted { environment, by, reason, running, ahead, jobs: jobs(desired, observed)? }
             }
         })
     }
@@ -104,6 +108,14 @@ fn unseen(host: &HostName, how: &str) -> String {
     format!(
         "{host} has {how}: what it remembers of migrations and checks is needed; try again when it answers"
     )
+}
+
+/// The highest generation that hosts remember: a service whose journal was lost goes on after it.
+pub(crate) fn highest_generation(observed: &Observed) -> Generation {
+    let states = observed.hosts.values().filter_map(|fact| fact.known());
+    let of =
+        |state: &HostState| state.last_generation.max(state.claim.as_ref().map(|claim| claim.generation));
+    states.filter_map(of).max().unwrap_or_default()
 }
 
 /// The hosts on which migrations and checks of an environment run, which belong to no role.

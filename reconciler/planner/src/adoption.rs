@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Desired, Event, Generation, HostName, HostState, Observed, Reason, Version};
+use model::{Desired, Event, Generation, HostName, HostState, Observed, Reason, Track, Version};
 
 use crate::survey::Survey;
 
@@ -41,19 +41,30 @@ pub(crate) fn at_first_sight(survey: &Survey<'_>) -> Option<Event> {
         by: "reconcile".to_owned(),
         reason: "first sight".to_owned(),
         running: releases_running(survey.desired, survey.observed).into_iter().collect(),
+        ahead: releases_ahead(survey.desired, survey.observed).into_iter().collect(),
         jobs: Vec::new(),
     })
 }
 
-/// The releases that hosts are observed to run: their own names where git knows them, else the package's version.
+/// The releases that main's hosts are observed to run: their own names where git knows them, else the package's version.
 pub fn releases_running(desired: &Desired, observed: &Observed) -> BTreeSet<Version> {
+    releases_on(desired, observed, Track::Main)
+}
+
+/// The releases that only the canary's hosts are observed to run, as [`releases_running`] names them.
+pub fn releases_ahead(desired: &Desired, observed: &Observed) -> BTreeSet<Version> {
+    let main = releases_running(desired, observed);
+    releases_on(desired, observed, Track::Canary).difference(&main).cloned().collect()
+}
+
+fn releases_on(desired: &Desired, observed: &Observed, track: Track) -> BTreeSet<Version> {
     let mut running = BTreeSet::new();
-    for (role, host) in desired.fleet.hosts() {
+    for (role, host) in desired.fleet.hosts().filter(|(role, _)| role.track == track) {
         let Some(state) = observed.host(host) else { continue };
         let installed = role.packages.first().and_then(|name| state.packages.get(name));
         let Some(package) = installed.filter(|package| package.installed) else { continue };
         let is = |release: &&Version| role.package_version(release, &state.codename) == package.version;
-        let mut known = desired.ranks.iter().chain([&desired.target]);
+        let mut known = desired.ranks.iter().chain([desired.target_of(track)]);
         running.insert(known.find(is).unwrap_or(&package.version).clone());
     }
     running

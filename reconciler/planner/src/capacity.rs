@@ -97,10 +97,13 @@ impl<'a> Capacity<'a> {
     where
         'b: 'a,
     {
-        if self.worked_on.len() >= self.max_parallel {
-            return Err(Reason::Parallel { limit: self.max_parallel });
-        }
         let limit = self.limit(survey, host.role);
+        // An emergency's budget is a promise of speed: the usual width must not narrow it.
+        let wide = if survey.in_emergency(host) { limit } else { 0 };
+        let parallel = self.max_parallel.max(wide);
+        if self.worked_on.len() >= parallel {
+            return Err(Reason::Parallel { limit: parallel });
+        }
         let out = self.out_by_role.entry(&host.role.name).or_default();
         if !out.contains(host.name) && out.len() >= limit {
             let ours = out.iter().filter(|name| self.worked_on.contains(*name)).count();

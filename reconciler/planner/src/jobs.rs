@@ -61,7 +61,8 @@ pub(crate) fn migration(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, kin
 /// What was found running counts as migrated, and later post-deployment migrations cover those of skipped versions.
 fn is_done(survey: &Survey<'_>, key: &JobKey) -> bool {
     let progress = &survey.history.progress;
-    if progress.found_running.contains(&key.version) || progress.job_passed(key) {
+    let early = key.kind == JobKind::PreMigration && progress.found_ahead.contains(&key.version);
+    if early || progress.found_running.contains(&key.version) || progress.job_passed(key) {
         return true;
     }
     let later = |other: &JobKey| survey.desired.rank(&other.version) > survey.desired.rank(&key.version);
@@ -97,7 +98,7 @@ pub(crate) fn check(
 }
 
 fn standing(survey: &Survey<'_>, key: JobKey, errand: impl FnOnce(JobKey, JobName) -> Errand) -> Standing {
-    let first = JobRecord { attempt: 1, state: JobState::Wanted };
+    let first = JobRecord { attempt: 1, state: JobState::Wanted, began: None };
     let record = survey.history.progress.jobs.get(&key).unwrap_or(&first);
     let job = JobName::new(&survey.desired.environment, &key, record.attempt);
     match &record.state {

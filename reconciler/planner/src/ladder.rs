@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use model::{
     Event, JobKind, Reason, Requirement, Stage, StageProgress, StageStanding, Subject, Track, TrackProgress,
+    Version,
 };
 
 use crate::gates;
@@ -126,9 +127,27 @@ impl<'a> Ladder<'_, 'a> {
                 }
             }
             Work::Migrate => self.job(lane, rung.stage, JobKind::PreMigration, state),
-            Work::PostMigrate => self.job(lane, rung.stage, JobKind::PostMigration, state),
+            Work::PostMigrate => match self.left_behind(lane) {
+                Some(reason) => {
+                    state.waiting.push((Subject::Stage(rung.stage.name.clone()), Wait::new(reason)));
+                    return;
+                }
+                None => self.job(lane, rung.stage, JobKind::PostMigration, state),
+            },
         }
         state.records.extend(self.began(lane, rung.stage));
+    }
+
+    /// A host of any track that counts and does not run the lane's target or a version that came later.
+    fn left_behind(&self, lane: &Lane<'a>) -> Option<Reason> {
+        let desired = self.survey.desired;
+        let ranked = |version: &Version| desired.rank(version);
+        let counts = self.survey.hosts.iter().filter(|host| host.out.is_none());
+        let older = counts.map(|host| (host, host.installed_release(self.survey))).find(|(_, runs)| {
+            runs.as_ref().is_none_or(|runs| runs != lane.target && ranked(runs) <= ranked(lane.target))
+        });
+        let (host, runs) = older?;
+        Some(Reason::OlderStillRuns { host: host.name.clone(), runs, version: lane.target.clone() })
     }
 
     fn job(&self, lane: &Lane<'a>, stage: &Stage, kind: JobKind, state: &mut LaneState) {
@@ -288,7 +307,9 @@ impl<'a> Ladder<'_, 'a> {
     fn began(&self, lane: &Lane<'a>, stage: &Stage) -> Option<Event> {
         let run = self.survey.history.progress.runs.get(&stage.name);
         let open = run.is_some_and(|run| run.version == *lane.target && run.passed.is_none());
-        let catches_up = self.survey.history.progress.has_passed(&stage.name, lane.target);
+        let progress = &self.survey.history.progress;
+        let found = progress.found_running.contains(lane.target) && !lane.goes_back();
+        let catches_up = found || progress.has_passed(&stage.name, lane.target);
         (!open && !catches_up).then(|| Event::StageBegan {
             environment: self.survey.desired.environment.clone(),
             stage: stage.name.clone(),

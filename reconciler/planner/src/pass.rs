@@ -41,6 +41,9 @@ pub(crate) struct Pass<'s, 'a> {
     pub(crate) observe: BTreeSet<Scope>,
     pub(crate) wake: Option<Timestamp>,
     downloads: usize,
+    /// The release that a host is brought to a safe point with, while its steps are planned: what fails there is no
+    /// failure of the target.
+    settles_with: Option<Version>,
 }
 
 /// Where a step goes, and for which release.
@@ -74,6 +77,7 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
         observe: BTreeSet::new(),
         wake: None,
         downloads,
+        settles_with: None,
     };
     pass.nothing_new = (0..survey.lanes.len()).map(|lane| pass.why_nothing_new(lane)).collect();
     pass.gather()
@@ -113,8 +117,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             self.place(at);
         }
         for host in &self.survey.departed {
-            let next = position::next(self.survey, host, Goal::Settle);
-            self.take(host, next);
+            self.settle(host);
         }
         errands::gather(&mut self);
         self.weigh();
@@ -157,7 +160,8 @@ impl<'s, 'a> Pass<'s, 'a> {
         let next = if goes_on && (its_turn || downloads) {
             position.clone()
         } else if ours {
-            position::next(survey, host, Goal::Settle)
+            self.watch(&Watch { scopes: node_scopes(host), every: WATCH });
+            return self.settle(host);
         } else {
             quiet_until_its_turn(position)
         };
@@ -165,6 +169,14 @@ impl<'s, 'a> Pass<'s, 'a> {
             self.watch(&Watch { scopes: node_scopes(host), every: WATCH });
         }
         self.take(host, next);
+    }
+
+    /// To a safe point, with what is installed.
+    fn settle(&mut self, host: &'s HostView<'a>) {
+        let next = position::next(self.survey, host, Goal::Settle);
+        self.settles_with = host.installed_release(self.survey);
+        self.take(host, next);
+        self.settles_with = None;
     }
 
     /// Packages are fetched for a whole stage before its first drain.
@@ -318,7 +330,9 @@ impl<'s, 'a> Pass<'s, 'a> {
     fn start(&mut self, host: &HostView<'a>, action: Action, why: &str) {
         let lane = self.survey.lane_of(host);
         let stage = lane.and_then(|lane| lane.rungs.get(host.rung)).map(|rung| rung.stage);
-        let address = Address { host: host.name, role: host.role.name.clone(), version: host.release, stage };
+        let settles_with = self.settles_with.clone();
+        let version = settles_with.as_ref().unwrap_or(host.release);
+        let address = Address { host: host.name, role: host.role.name.clone(), version, stage };
         self.start_at(&address, action, why);
     }
 

@@ -75,9 +75,7 @@ fn settle(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
     if !host.claim.is_ours() {
         return Next::Done;
     }
-    let installed = host.role.packages.first().and_then(|name| state.packages.get(name));
-    let release = installed.and_then(|package| release_of(survey, host, state, &package.version));
-    match release {
+    match host.installed_release(survey) {
         // Patches are begun nowhere on the way to a safe point.
         Some(release) if !host.is_patched(survey, state, &release) => {
             returning::next(survey, host, state, &release)
@@ -85,17 +83,6 @@ fn settle(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
         Some(release) => toward(survey, host, state, &release),
         None => Next::Wait(Wait::new(Reason::FreshFacts)),
     }
-}
-
-/// The release that an installed package version belongs to; its own name, when git never knew it.
-fn release_of(
-    survey: &Survey<'_>,
-    host: &HostView<'_>,
-    state: &HostState,
-    package: &Version,
-) -> Option<Version> {
-    let is = |release: &&Version| host.role.package_version(release, &state.codename) == *package;
-    survey.desired.ranks.iter().find(is).cloned().or_else(|| Some(package.clone()))
 }
 
 fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {

@@ -89,7 +89,9 @@ pub(crate) fn past_post_migration(survey: &Survey<'_>, lane: &Lane<'_>) -> Optio
     let rank = |version: &Version| desired.rank(version);
     let target = rank(lane.target);
     let allowed = desired.exceptions.allow.as_ref().map(|allow| rank(&allow.past_post_migrations_of));
-    let points = survey.history.progress.points_of_no_return();
+    let migrates =
+        desired.fleet.policy.migrations.as_ref().is_some_and(|migrations| migrations.post.is_some());
+    let points = survey.history.progress.points_of_no_return().filter(|_| migrates);
     let between = points.filter(|(version, _)| rank(version) > target);
     let refused = between.filter(|(version, _)| allowed.is_none_or(|allowed| rank(version) > allowed));
     let (version, at) = refused.max_by_key(|(version, _)| rank(version))?;
@@ -116,7 +118,8 @@ fn not_promoted(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Reason> {
         Requirement::Environment(name) => progress.pass(name, Track::Main, lane.target),
     };
     // What was found running when the environment was adopted needs no promotion.
-    let here_before = progress.found_running.contains(lane.target);
+    let ahead = lane.track == Track::Canary && progress.found_ahead.contains(lane.target);
+    let here_before = ahead || progress.found_running.contains(lane.target);
     let missing = passed.is_none() && !here_before;
     missing.then(|| Reason::PromotionRequired { version: lane.target.clone(), requires: requires.clone() })
 }

@@ -199,10 +199,8 @@ fn desired_now(
     let now = reached.map_or(0, |share| share.weight.min(canary.weight));
     let Some(stage) = last_deploy(lane) else { return (canary.weight, None, None) };
     let proven = lane.is_unwatched() || survey.history.progress.has_passed(&stage.name, lane.target);
-    if !proven && withdraws(stage) {
-        if let Some(gate) = gates::red(survey, stage) {
-            return (0, refused(survey, lane, stage), Some(gate));
-        }
+    if let Some((stage, gate)) = withdrawal(survey, lane) {
+        return (0, refused(survey, lane, stage), Some(gate));
     }
     let target = if proven {
         canary.weight
@@ -219,10 +217,35 @@ fn desired_now(
         return (target.min(now), ramping, None);
     }
     // More traffic is something new.
-    match refused(survey, lane, stage) {
+    match refused(survey, lane, stage)
+        .or_else(|| unjudged(survey, lane, stage, reached.map(|share| share.at)))
+    {
         Some(refusal) => (now, Some(refusal), None),
         None => (target, None, None),
     }
+}
+
+/// A share is judged by readings that began, and settled, after it was reached.
+fn unjudged(
+    survey: &Survey<'_>,
+    lane: &Lane<'_>,
+    stage: &Stage,
+    reached: Option<Timestamp>,
+) -> Option<(Subject, Wait)> {
+    let from = reached.filter(|_| !lane.is_unwatched())?;
+    let wait = gates::judge_since(survey, stage, Some(from)).err()?;
+    Some((Subject::Stage(stage.name.clone()), wait))
+}
+
+/// A stage of the canary that is under way, takes it out of traffic when red, and is.
+fn withdrawal<'a>(survey: &Survey<'_>, lane: &Lane<'a>) -> Option<(&'a Stage, model::GateName)> {
+    let progress = &survey.history.progress;
+    let under_way = |stage: &&Stage| {
+        let begun = progress.runs.get(&stage.name).is_some_and(|run| run.version == *lane.target);
+        begun && !progress.has_passed(&stage.name, lane.target) && withdraws(stage)
+    };
+    let stages = lane.rungs.iter().map(|rung| rung.stage).filter(|_| !lane.is_unwatched());
+    stages.filter(under_way).find_map(|stage| Some((stage, gates::red(survey, stage)?)))
 }
 
 fn refused(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> Option<(Subject, Wait)> {

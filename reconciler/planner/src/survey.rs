@@ -319,6 +319,15 @@ impl<'a> HostView<'a> {
         }
     }
 
+    /// The release that the installed package belongs to; its own version, when git never knew it.
+    pub(crate) fn installed_release(&self, survey: &Survey<'_>) -> Option<Version> {
+        let state = self.state()?;
+        let package = &state.packages.get(self.role.packages.first()?)?.version;
+        let is = |release: &&Version| self.role.package_version(release, &state.codename) == *package;
+        let known = survey.desired.ranks.iter().chain([self.release]).find(is);
+        Some(known.unwrap_or(package).clone())
+    }
+
     /// The role's packages, all at one version.
     pub(crate) fn packages_at(&self, version: &Version) -> BTreeMap<PackageName, Version> {
         self.role.packages.iter().map(|name| (name.clone(), version.clone())).collect()

@@ -183,7 +183,7 @@ fn urgency(reason: &Reason) -> u8 {
         | Reason::GateNotGreen { .. } => 3,
         Reason::PromotionRequired { .. } | Reason::Frozen { .. } | Reason::WouldNotFinish { .. } => 4,
         Reason::StageFailing { .. } | Reason::StepOverdue { .. } => 4,
-        Reason::SameMachine { .. } => 4,
+        Reason::SameMachine { .. } | Reason::OlderStillRuns { .. } => 4,
         Reason::RowMissing { .. } | Reason::RowElsewhere { .. } | Reason::NodeUnknown { .. } => 4,
         Reason::Backoff { .. } | Reason::HostUnknown { .. } | Reason::DrainTimedOut { .. } => 5,
         Reason::BelowFloor(_) | Reason::AgentBusy | Reason::Budget { ours: 0, .. } => 6,

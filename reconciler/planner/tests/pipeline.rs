@@ -118,6 +118,7 @@ fn a_red_gate_stops_new_hosts_and_brings_begun_ones_back() {
         by: "ada".into(),
         reason: "migrated by hand".into(),
         running: Vec::new(),
+        ahead: Vec::new(),
         jobs: vec![(job, true)],
     };
     memory.apply(start(), &adopted).unwrap();
@@ -237,6 +238,7 @@ fn the_way_back_past_post_deployment_migrations_needs_a_persons_word() {
         by: "ada".into(),
         reason: "post-migrated".into(),
         running: Vec::new(),
+        ahead: Vec::new(),
         jobs: vec![(job, true)],
     };
     memory.apply(start(), &found).unwrap();
@@ -253,15 +255,55 @@ fn going_back_needs_no_gate_migrates_nothing_and_takes_the_canary_last() {
     let back = desired("1.0", "1.0", &["1.0", "1.1"]);
     let mut seen = observed(&back, "1.1");
     set_gate(&mut seen, Verdict::Red, start());
-    let rollout = preview(&back, &seen, &history(&["1.0", "1.1"]), start());
+    let rollout = preview(&back, &seen, &history(&["1.0"]), start());
     assert_eq!(stages(&rollout), ["fleet", "gitaly", "canary fleet"]);
     assert_eq!(rollout.waiting, []);
-    let planned = plan(&back, &seen, &history(&["1.0", "1.1"]), start());
+    let planned = plan(&back, &seen, &history(&["1.0"]), start());
     assert!(
         planned.steps.iter().all(|step| step.action.kind() == ActionKind::Download),
         "{:?}",
         kinds(&planned)
     );
+}
+
+#[test]
+fn post_deployment_migrations_wait_for_a_canary_that_was_left_behind() {
+    let mut desired = desired("1.2", "1.1", &["1.0", "1.1", "1.2"]);
+    desired.fleet.policy.promotion = Promotion::default();
+    desired.canary.as_mut().unwrap().weight = 0;
+    let mut seen = observed(&desired, "1.0");
+    for name in ["web-cny-01", "web-cny-02"] {
+        let runs =
+            PackageState { version: version("1.1"), installed: true, status: "hi ".into(), held: true };
+        host(&mut seen, name).packages.insert("shop".into(), runs);
+    }
+    let rollout = preview(&desired, &seen, &history(&["1.0", "1.1"]), start());
+    let post = |step: &&planner::PreviewedStep| step.step.stage == Some("post-deployment migrations".into());
+    assert_eq!(rollout.steps.iter().filter(post).count(), 0);
+    let left: Vec<_> = rollout.waiting.iter().map(|waiting| &waiting.reason).collect();
+    assert!(left.iter().any(|reason| matches!(reason, Reason::OlderStillRuns { .. })), "{left:?}");
+}
+
+#[test]
+fn a_version_that_only_the_canary_had_when_we_came_is_still_watched_and_post_migrated() {
+    let desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    for name in ["web-cny-01", "web-cny-02"] {
+        let runs =
+            PackageState { version: version("1.1"), installed: true, status: "hi ".into(), held: true };
+        host(&mut seen, name).packages.insert("shop".into(), runs);
+    }
+    let mut memory = history(&["1.0"]);
+    memory.progress.found_ahead.insert(version("1.1"));
+    let rollout = preview(&desired, &seen, &memory, start());
+    assert_eq!(rollout.waiting, []);
+    let jobs: Vec<_> = rollout
+        .steps
+        .iter()
+        .filter_map(|step| step.step.action.job())
+        .map(|(_, key)| key.kind.clone())
+        .collect();
+    assert_eq!(jobs, [JobKind::PostMigration], "its migrations were done before we came");
 }
 
 #[test]
@@ -324,7 +366,7 @@ fn a_failed_check_stops_its_version_only() {
         kind: JobKind::Check { stage: "canary fleet".into(), check: "qa".into() },
         version: version("1.1"),
     };
-    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state: failed() });
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state: failed(), began: None });
     let planned = plan(&desired, &seen, &memory, start());
     assert!(
         planned.waiting.iter().any(|w| matches!(w.reason, Reason::CheckFailed { .. })),
@@ -351,7 +393,7 @@ fn failed_migrations_stop_what_depends_on_them_until_a_person_asks_again() {
     let seen = observed(&desired, "1.0");
     let mut memory = history(&["1.0"]);
     let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
-    memory.progress.jobs.insert(key.clone(), JobRecord { attempt: 1, state: failed() });
+    memory.progress.jobs.insert(key.clone(), JobRecord { attempt: 1, state: failed(), began: None });
     let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(planned.steps, []);
     assert!(matches!(primary(&planned), Reason::MigrationFailed { .. }), "{:?}", planned.waiting);

@@ -323,7 +323,8 @@ impl State {
         let live = match old.filter(|_| service.activate == Activate::Reload) {
             Some(live) => {
                 let patches = host.patches.clone();
-                crate::host::Live { version: version.clone(), patches, ..live }
+                let version = host.installed().cloned().unwrap_or_else(|| version.clone());
+                crate::host::Live { version, patches, ..live }
             }
             None => {
                 let warm_ms = now_ms + host.machine.chance.ms(warm_up);

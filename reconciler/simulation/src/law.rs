@@ -62,8 +62,8 @@ impl Law {
                 Event::Resumed { environment, .. } => {
                     self.pauses.remove(&environment);
                 }
-                Event::Adopted { environment, running, .. } => {
-                    self.found_running.entry(environment).or_default().extend(running);
+                Event::Adopted { environment, running, ahead, .. } => {
+                    self.found_running.entry(environment).or_default().extend(running.into_iter().chain(ahead));
                 }
                 _ => {}
             }

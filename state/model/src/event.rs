@@ -211,8 +211,11 @@ pub enum Event {
         by: String,
         /// Why.
         reason: String,
-        /// Releases that were found running.
+        /// Releases that were found running on the main track.
         running: Vec<Version>,
+        /// Releases that were found on the canary track alone: their post-deployment migrations are still to come.
+        #[serde(default)]
+        ahead: Vec<Version>,
         /// Migrations and checks that hosts remember, with whether they succeeded.
         jobs: Vec<(JobKey, bool)>,
     },

@@ -99,6 +99,9 @@ pub struct JobRecord {
     pub attempt: u32,
     /// How it stands.
     pub state: JobState,
+    /// When its first attempt began, if one has.
+    #[serde(default)]
+    pub began: Option<Timestamp>,
 }
 
 /// How a job stands.

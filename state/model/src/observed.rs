@@ -213,7 +213,7 @@ pub struct HostState {
     pub agent: Option<AgentState>,
     /// The highest generation that ever claimed the host, as it remembers.
     pub last_generation: Option<Generation>,
-    /// Migrations and checks of ours that ended there, with their exit codes.
+    /// Migrations and checks of ours that began there, with their exit codes; -1: no end is recorded.
     pub jobs: BTreeMap<JobName, i32>,
 }
 

@@ -20,8 +20,12 @@ use crate::version::Version;
 pub struct Progress {
     /// When the fleet was taken as it was found; none: nothing may act yet.
     pub adopted: Option<Timestamp>,
-    /// Releases that count as migrated because they were found running.
+    /// Releases that count as wholly released because they were found running on the main track.
     pub found_running: BTreeSet<Version>,
+    /// Releases that count as migrated before they serve, because they were found running on the canary track.
+    pub found_ahead: BTreeSet<Version>,
+    /// Those among [`Self::found_running`] whose post-deployment migrations may have run before we came.
+    pub found_final: BTreeSet<Version>,
     /// Each stage's newest run.
     pub runs: BTreeMap<StageName, StageRun>,
     /// Stages that passed, by version.
@@ -147,7 +151,10 @@ impl Progress {
                 self.pause = Some(Pause { by: by.clone(), reason: reason.clone(), at, until: *until });
             }
             Event::Resumed { .. } => self.pause = None,
-            Event::Adopted { running, jobs, .. } => self.adopt(at, running, jobs),
+            Event::Adopted { running, ahead, jobs, .. } => {
+                self.found_ahead.extend(ahead.iter().cloned());
+                self.adopt(at, running, jobs);
+            }
             _ => {}
         }
     }
@@ -168,21 +175,23 @@ impl Progress {
     fn adopt(&mut self, at: Timestamp, running: &[Version], jobs: &[(JobKey, bool)]) {
         self.adopted = Some(at);
         self.found_running.extend(running.iter().cloned());
+        self.found_final.extend(running.iter().cloned());
         for (key, succeeded) in jobs {
             let state = if *succeeded {
                 JobState::Passed { at, output: "found on the host".to_owned() }
             } else {
                 JobState::Begun { at }
             };
-            self.jobs.entry(key.clone()).or_insert(JobRecord { attempt: 1, state });
+            self.jobs.entry(key.clone()).or_insert(JobRecord { attempt: 1, state, began: Some(at) });
         }
     }
 
     /// A step with a job begins.
     pub(crate) fn job_begins(&mut self, at: Timestamp, step: &Step) {
         let Some((_, key)) = step.action.job() else { return };
-        let record =
-            self.jobs.entry(key.clone()).or_insert(JobRecord { attempt: 1, state: JobState::Wanted });
+        let new = || JobRecord { attempt: 1, state: JobState::Wanted, began: None };
+        let record = self.jobs.entry(key.clone()).or_insert_with(new);
+        record.began = record.began.or(Some(at));
         record.state = JobState::Begun { at };
     }
 
@@ -213,7 +222,8 @@ impl Progress {
     pub(crate) fn retry(&mut self) {
         for record in self.jobs.values_mut().filter(|record| matches!(record.state, JobState::Failed { .. }))
         {
-            *record = JobRecord { attempt: record.attempt + 1, state: JobState::Wanted };
+            let (attempt, began) = (record.attempt + 1, record.began);
+            *record = JobRecord { attempt, state: JobState::Wanted, began };
         }
     }
 
@@ -225,19 +235,15 @@ impl Progress {
     /// Whether a version's migrations before it serves are done: by us, or before we came.
     pub fn is_migrated(&self, version: &Version) -> bool {
         let key = JobKey { kind: JobKind::PreMigration, version: version.clone() };
-        self.found_running.contains(version) || self.job_passed(&key)
+        self.found_running.contains(version) || self.found_ahead.contains(version) || self.job_passed(&key)
     }
 
-    /// Versions whose post-deployment migrations were begun, with when, whatever came of them: points of no return.
+    /// Versions whose post-deployment migrations were begun, with when, whatever came of them: points of no return. Also
+    /// those that ran before we came: nobody can tell.
     pub fn points_of_no_return(&self) -> impl Iterator<Item = (&Version, Timestamp)> {
-        self.jobs.iter().filter(|(key, _)| key.kind == JobKind::PostMigration).filter_map(|(key, record)| {
-            match record.state {
-                JobState::Wanted => (record.attempt > 1).then_some((&key.version, Timestamp::UNIX_EPOCH)),
-                JobState::Begun { at } | JobState::Passed { at, .. } | JobState::Failed { at, .. } => {
-                    Some((&key.version, at))
-                }
-            }
-        })
+        let of_post = self.jobs.iter().filter(|(key, _)| key.kind == JobKind::PostMigration);
+        let begun = of_post.filter_map(|(key, record)| Some((&key.version, record.began?)));
+        begun.chain(self.found_final.iter().filter_map(|version| Some((version, self.adopted?))))
     }
 
     /// The proof that a version passed a track of an environment.

@@ -325,6 +325,15 @@ pub enum Reason {
         /// Where.
         requires: Requirement,
     },
+    /// Somewhere an older version still runs: the database may not leave it behind.
+    OlderStillRuns {
+        /// The first such host.
+        host: HostName,
+        /// What it runs; none: it cannot be seen.
+        runs: Option<Version>,
+        /// Whose post-deployment migrations wait.
+        version: Version,
+    },
     /// An earlier stage comes first.
     EarlierStage {
         /// The first that is not done.

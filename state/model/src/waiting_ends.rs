@@ -54,6 +54,7 @@ impl Reason {
             | Self::Held { .. }
             | Self::Frozen { .. }
             | Self::WouldNotFinish { .. }
+            | Self::OlderStillRuns { .. }
             | Self::GateNotGreen { .. }
             | Self::PromotionRequired { .. }
             | Self::AgentBusy

@@ -102,6 +102,10 @@ impl fmt::Display for Reason {
             Self::PromotionRequired { version, requires } => {
                 write!(f, "{version} has not passed {requires}")
             }
+            Self::OlderStillRuns { host, runs, version } => {
+                let runs = runs.as_ref().map_or("cannot be seen".to_owned(), |runs| format!("still runs {runs}"));
+                write!(f, "{host} {runs}: the post-deployment migrations of {version} would leave it behind")
+            }
             Self::EarlierStage { stage } => write!(f, "stage {stage} comes first"),
             Self::MainFirst { target } => {
                 write!(f, "main is on its way to {target}; the canary takes nothing new meanwhile")
@@ -154,10 +158,10 @@ impl Reason {
             Self::FreshFacts => "ends by itself, at the next reading".to_owned(),
             Self::InFlight { .. } | Self::JobRunning { .. } => "ends when the job ends".to_owned(),
             Self::StepOverdue { step, .. } => {
-                format!("look at it on the host: systemctl status reconcile-{step}; it is never killed by us")
+                format!("look at it on the host: systemctl list-units 'reconcile-*' ({step}); it is never killed by us")
             }
             Self::JobInDoubt { step } => {
-                format!("look at /var/lib/reconcile/jobs/{step} on the host, then `reconcile retry`")
+                format!("look at /var/lib/reconcile/once/{step} on the host, then `reconcile retry`")
             }
             Self::HostUnknown { kind, .. } | Self::NodeUnknown { kind, .. } => remedy(*kind).to_owned(),
             Self::RowMissing { .. } | Self::RowElsewhere { .. } => {
@@ -212,6 +216,9 @@ impl Reason {
             ),
             Self::PromotionRequired { requires, .. } => {
                 format!("ends when it has passed {requires}; or a person says so: `reconcile verify`")
+            }
+            Self::OlderStillRuns { .. } => {
+                "ends when that host has the version or a later one; or declare it out".to_owned()
             }
             Self::EarlierStage { .. } | Self::MainFirst { .. } => "ends when that is done".to_owned(),
             Self::PastPostMigration { .. } => {

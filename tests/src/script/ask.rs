@@ -56,6 +56,28 @@ impl Stage {
         out
     }
 
+    /// `run until waiting TEXT`: until something waits with this in its text, which is then told, with what ends it.
+    pub(super) async fn run_until_waiting(&mut self, text: &str) -> String {
+        let found = tokio::time::timeout(super::LONGEST_RUN, async {
+            loop {
+                let report = self.report().await;
+                let environment = report.environments.get(&self.current);
+                let mut waiting = environment.iter().flat_map(|environment| &environment.plan.waiting);
+                if let Some(found) = waiting.find(|waiting| waiting.reason.to_string().contains(text)) {
+                    let reason = timeless(&found.reason.to_string());
+                    return format!(
+                        "  {}: {reason}\n    {}\n",
+                        found.subject,
+                        timeless(&found.reason.ends())
+                    );
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        let found = found.await.unwrap_or_else(|_| panic!("nothing ever waits with `{text}`"));
+        self.told_since() + &found
+    }
+
     /// `waiting`: everything that waits, the primary reason first.
     pub(super) async fn waiting(&mut self) -> String {
         let report = self.report().await;

@@ -18,7 +18,7 @@ impl Stage {
     /// `main VERSION [forward|back]`, `canary VERSION weight N [ramp N:TIME …]`, `weight N`,
     /// `veto VERSION because …`, `hold main|canary|all [for TIME] because …`, `out HOST-OR-NODE [for TIME] because …`,
     /// `emergency VERSION because …`, `patch VERSION NAME on ROLE… [in VERSION…] because …`,
-    /// `allow past VERSION because …`, `no canary|veto|hold|out|emergency|patch|allow`; and of environment.toml `file`,
+    /// `allow past VERSION because …`, `no canary|veto|hold|out|emergency|patch|allow`; and of environment.toml `the file`,
     /// `without HOST`, `without environment`.
     pub(super) fn commit_change(&mut self, words: &[&str]) {
         self.take_in_other_commits();
@@ -62,7 +62,7 @@ impl Stage {
                 desired.exceptions.allow = Some(Allow { past_post_migrations_of: parse(version), reason });
             }
             ["no", what] => withdraw(desired, what),
-            ["file"] => {}
+            ["the", "file"] => {}
             ["without", "environment"] => drop(self.desired.remove(&self.current)),
             ["without", host] => {
                 for role in &mut desired.fleet.roles {

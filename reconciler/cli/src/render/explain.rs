@@ -55,10 +55,16 @@ fn who(reason: &Reason) -> &'static str {
     match reason.ended_by() {
         EndedBy::Person if reason.until().is_some() => "time; earlier by a person",
         EndedBy::Person => "a person",
+        EndedBy::World if is_a_date(reason) => "time",
         EndedBy::World => "the surroundings",
         EndedBy::Itself => "itself: it is work in progress",
         EndedBy::Nobody => "nobody has to: it holds nothing up",
     }
+}
+
+/// Only the calendar ends it.
+fn is_a_date(reason: &Reason) -> bool {
+    matches!(reason, Reason::Held { .. } | Reason::Frozen { .. } | Reason::WouldNotFinish { .. })
 }
 
 /// What the reason's one line does not tell as clearly.

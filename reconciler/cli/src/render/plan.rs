@@ -344,10 +344,9 @@ mod tests {
             forward: 1.4.3 is the newest target in git history
             emergency  CVE-2026-0001; out at once may be 1 of 1 store, 2 of 3 web
             promotion  not asked for: 1.4.3 need not have passed canary
-            stage migrations                  working  runs once on deploy-01: shop-migrate
-            stage store                       ahead    store: 1 host, 1 at a time
-            stage fleet                       ahead    web: 3 hosts, 2 at a time
-            stage post-deployment migrations  ahead    runs once on deploy-01: shop-migrate --post; no way back without [allow] from then on
+            stage migrations  working  runs once on deploy-01: shop-migrate
+            stage store       ahead    store: 1 host, 1 at a time
+            stage fleet       ahead    web: 3 hosts, 2 at a time
           progress
             web-canary  0 of 2 hosts done, 2 out (at most 1 may be)
             store       0 of 1 host done

@@ -114,7 +114,12 @@ fn after(reason: &Reason) -> Option<Reason> {
             let requires = Requirement::Environment("staging".into());
             Reason::PromotionRequired { version: version("1.5.0"), requires }
         }
-        Reason::PromotionRequired { .. } => Reason::EarlierStage { stage: "store".into() },
+        Reason::PromotionRequired { .. } => Reason::OlderStillRuns {
+            host: "web-cny-01".into(),
+            runs: Some(version("1.4.2")),
+            version: version("1.5.0"),
+        },
+        Reason::OlderStillRuns { .. } => Reason::EarlierStage { stage: "store".into() },
         Reason::EarlierStage { .. } => Reason::MainFirst { target: version("1.4.3") },
         Reason::MainFirst { .. } => {
             Reason::PastPostMigration { target: version("1.4.2"), version: version("1.5.0"), at: at(0) }

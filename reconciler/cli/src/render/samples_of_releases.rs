@@ -160,7 +160,7 @@ impl Release {
     fn adopt(&mut self, jobs: Vec<(JobKey, bool)>) {
         let running = planner::releases_running(&self.desired, &self.observed).into_iter().collect();
         let (by, reason) = ("reconcile".to_owned(), "first sight".to_owned());
-        let adopted = Event::Adopted { environment: "production".into(), by, reason, running, jobs };
+        let adopted = Event::Adopted { environment: "production".into(), by, reason, running, ahead: Vec::new(), jobs };
         self.history.apply(at(-7200), &adopted).unwrap();
     }
 
@@ -367,6 +367,7 @@ pub(crate) fn events() -> Vec<Recorded> {
             by: by(),
             reason: "moved here".into(),
             running: vec![version()],
+            ahead: Vec::new(),
             jobs: vec![],
         },
         Event::Departed { environment: environment(), roles: vec![role] },

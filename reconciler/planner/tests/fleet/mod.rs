@@ -178,6 +178,7 @@ pub(crate) fn history() -> History {
         by: "reconcile".into(),
         reason: "first sight".into(),
         running: vec![version("1.0")],
+        ahead: Vec::new(),
         jobs: Vec::new(),
     };
     history.apply(start(), &adopted).unwrap();

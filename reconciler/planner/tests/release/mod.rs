@@ -116,6 +116,7 @@ pub(crate) fn history(through: &[&str]) -> History {
         by: "ada".into(),
         reason: "found so".into(),
         running: through.iter().map(|text| version(text)).collect(),
+        ahead: Vec::new(),
         jobs: Vec::new(),
     };
     history.apply(start(), &adopted).unwrap();
