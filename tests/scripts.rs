@@ -117,6 +117,7 @@ reasons! {
     CheckFailed => "track canary: check qa after stage migrations of 1.1.0 failed",
     MigrationFailed => "stage migrations: migrations of 1.1.0 failed",
     PromotionRequired => "has not passed environment staging",
+    OlderStillRuns => "would leave it behind",
     EarlierStage => "stage migrations comes first",
     MainFirst => "the canary takes nothing new meanwhile",
     PastPostMigration => "lies before the post-deployment migrations",

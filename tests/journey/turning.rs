@@ -40,16 +40,19 @@ const ENVIRONMENT: &str = "environments/production/environment.toml";
 /// Releases that nobody has to promote, one host at a time, no nightlies.
 fn production_alone(path: &str, text: String) -> String {
     match path {
-        ENVIRONMENT => text.split("[promotion]").next().unwrap_or_default().to_owned(),
+        ENVIRONMENT => without_follow(&text).replace("canary_requires = \"staging\"\n", ""),
         "environments/base.toml" => text.replacen("\"50%\"", "1", 1),
-        "environments/staging/environment.toml" => {
-            text.split("[[follow]]").next().unwrap_or_default().to_owned()
-        }
+        "environments/staging/environment.toml" => without_follow(&text),
         RELEASE => {
             text.lines().filter(|line| !line.starts_with("ramp")).map(|line| format!("{line}\n")).collect()
         }
         _ => text,
     }
+}
+
+/// It stands last in its file.
+fn without_follow(text: &str) -> String {
+    text.split("[[follow]]").next().unwrap_or_default().to_owned()
 }
 
 fn releases() -> Vec<Release> {

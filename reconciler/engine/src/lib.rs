@@ -2,6 +2,7 @@
 //! does. Knows no outside system; the [`World`] does.
 
 mod circumstances;
+mod departures;
 mod environment;
 mod executor;
 mod memory;

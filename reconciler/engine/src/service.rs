@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::departures::departed;
 use crate::environment::Environment;
 use crate::executor::{Done, Executor};
 use crate::memory::Memory;
@@ -59,9 +60,9 @@ pub struct Service<W, J, S> {
     world: Arc<W>,
     source: Arc<S>,
     name: String,
-    memory: Memory<J>,
+    pub(crate) memory: Memory<J>,
     executor: Executor<W>,
-    environments: BTreeMap<EnvironmentName, Environment>,
+    pub(crate) environments: BTreeMap<EnvironmentName, Environment>,
     reading: Option<(Timestamp, Reading)>,
     /// The newest reading, when the journal refused it.
     unrecorded: Option<(Timestamp, Reading)>,
@@ -312,36 +313,6 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         }
     }
 
-    /// An environment that left the repository with our marks on its hosts stays, without a fleet, until they are off.
-    fn keep_what_is_claimed(&mut self, wanted: &mut DesiredByName) {
-        for (name, environment) in &self.environments {
-            let history = self.memory.history(name);
-            let busy = !history.claims.is_empty() || !history.in_flight.is_empty();
-            if busy && !wanted.contains_key(name) {
-                wanted.insert(name.clone(), without_fleet(&environment.desired));
-            }
-        }
-    }
-
-    /// Hosts that leave the fleet with our mark on them are remembered in their roles, so that they can be let go.
-    fn tell_departures(&mut self, name: &EnvironmentName, desired: &Desired, now: Timestamp) {
-        let Some(environment) = self.environments.get(name) else { return };
-        let history = self.memory.history(name);
-        let leaves = |host: &model::HostName| {
-            desired.fleet.role_of(host).is_none()
-                && !history.departed.contains_key(host)
-                && (history.claims.contains_key(host) || history.in_flight_on(host).is_some())
-        };
-        let mut roles: Vec<model::Role> = environment.desired.fleet.roles.clone();
-        for role in &mut roles {
-            role.hosts.retain(leaves);
-        }
-        roles.retain(|role| !role.hosts.is_empty());
-        if !roles.is_empty() {
-            self.memory.keep(now, Event::Departed { environment: name.clone(), roles });
-        }
-    }
-
     fn errors(&self) -> &[String] {
         self.reading.as_ref().map_or(&[], |(_, reading)| &reading.errors)
     }
@@ -454,21 +425,6 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             }
         }
     }
-}
-
-/// Hosts that left the fleet and still carry our mark, each in its former role.
-fn departed(history: &model::History, desired: &Desired) -> Vec<model::Role> {
-    let gone = history.departed.iter().filter(|(host, _)| desired.fleet.role_of(host).is_none());
-    gone.map(|(host, role)| model::Role { hosts: vec![host.clone()], ..role.clone() }).collect()
-}
-
-/// An environment of which only the load balancers are left, for hosts that have to be let go.
-fn without_fleet(desired: &Desired) -> Desired {
-    let mut desired = desired.clone();
-    desired.fleet.roles.clear();
-    desired.fleet.policy = model::Policy::default();
-    desired.exceptions = model::Exceptions::default();
-    desired
 }
 
 fn refusal(reading: &Reading) -> Option<Event> {

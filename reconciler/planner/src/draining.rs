@@ -22,7 +22,9 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
         return Some(Next::Leave(Action::Drain { rows: serving }));
     }
     let drained_at = survey.history.drained.get(host.name).copied();
-    let since = drained_at.unwrap_or(survey.now);
+    // A journal that was lost does not know of the drain: not before our mark there.
+    let claimed_at = || host.state().and_then(|state| state.claim.as_ref()).map(|claim| claim.at);
+    let since = drained_at.or_else(claimed_at).unwrap_or(survey.now);
     if !settled(survey, host, since) {
         // A reading of right after the drain is too early by a little: the next one is not waited for any longer.
         let wait = draining(host, since, survey.now).watching(node_scopes(host), DRAIN_SETTLE);

@@ -63,7 +63,10 @@ impl Law {
                     self.pauses.remove(&environment);
                 }
                 Event::Adopted { environment, running, ahead, .. } => {
-                    self.found_running.entry(environment).or_default().extend(running.into_iter().chain(ahead));
+                    self.found_running
+                        .entry(environment)
+                        .or_default()
+                        .extend(running.into_iter().chain(ahead));
                 }
                 _ => {}
             }

@@ -103,7 +103,8 @@ impl fmt::Display for Reason {
                 write!(f, "{version} has not passed {requires}")
             }
             Self::OlderStillRuns { host, runs, version } => {
-                let runs = runs.as_ref().map_or("cannot be seen".to_owned(), |runs| format!("still runs {runs}"));
+                let runs =
+                    runs.as_ref().map_or("cannot be seen".to_owned(), |runs| format!("still runs {runs}"));
                 write!(f, "{host} {runs}: the post-deployment migrations of {version} would leave it behind")
             }
             Self::EarlierStage { stage } => write!(f, "stage {stage} comes first"),
@@ -158,7 +159,9 @@ impl Reason {
             Self::FreshFacts => "ends by itself, at the next reading".to_owned(),
             Self::InFlight { .. } | Self::JobRunning { .. } => "ends when the job ends".to_owned(),
             Self::StepOverdue { step, .. } => {
-                format!("look at it on the host: systemctl list-units 'reconcile-*' ({step}); it is never killed by us")
+                format!(
+                    "look at it on the host: systemctl list-units 'reconcile-*' ({step}); it is never killed by us"
+                )
             }
             Self::JobInDoubt { step } => {
                 format!("look at /var/lib/reconcile/once/{step} on the host, then `reconcile retry`")
@@ -214,9 +217,17 @@ impl Reason {
                 "mend it by hand or commit another version, then `reconcile retry` runs the {} again",
                 key.kind
             ),
-            Self::PromotionRequired { requires, .. } => {
-                format!("ends when it has passed {requires}; or a person says so: `reconcile verify`")
+            Self::PromotionRequired {
+                requires: crate::pipeline::Requirement::Environment(name),
+                version,
+            } => {
+                format!(
+                    "ends when it has passed there; or a person says so: `reconcile verify {name} {version}`"
+                )
             }
+            Self::PromotionRequired { version, .. } => format!(
+                "ends when it has passed there; or a person says so: `reconcile verify ENV {version} --track canary`"
+            ),
             Self::OlderStillRuns { .. } => {
                 "ends when that host has the version or a later one; or declare it out".to_owned()
             }

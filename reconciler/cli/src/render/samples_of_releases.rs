@@ -160,7 +160,8 @@ impl Release {
     fn adopt(&mut self, jobs: Vec<(JobKey, bool)>) {
         let running = planner::releases_running(&self.desired, &self.observed).into_iter().collect();
         let (by, reason) = ("reconcile".to_owned(), "first sight".to_owned());
-        let adopted = Event::Adopted { environment: "production".into(), by, reason, running, ahead: Vec::new(), jobs };
+        let adopted =
+            Event::Adopted { environment: "production".into(), by, reason, running, ahead: Vec::new(), jobs };
         self.history.apply(at(-7200), &adopted).unwrap();
     }
 

@@ -179,3 +179,43 @@ pub(crate) fn canary_desired(main: &str, canary: &str, weight: u8) -> Desired {
     let canary = CanaryTarget { version: version(canary), weight, ramp: Vec::new() };
     Desired { canary: Some(canary), fleet: canary_fleet(), ..desired(main) }
 }
+
+/// A whole release to 2: migrations before and after it, the canary first with its share, a check and a soak after each
+/// stage, a patch on top.
+pub(crate) fn whole_release() -> Desired {
+    let mut desired = canary_desired("2", "2", 20);
+    let stage = |name: &str, track, run| Stage {
+        name: name.into(),
+        track,
+        run,
+        gates: vec!["errors".into()],
+        checks: vec!["qa".into()],
+        soak: SignedDuration::from_secs(5),
+        on_red: OnRed::CanaryToZero,
+    };
+    let deploy = |roles: &[&str]| Run::Deploy {
+        roles: roles.iter().map(|role| RoleName::from(*role)).collect(),
+        in_order: false,
+    };
+    let policy = &mut desired.fleet.policy;
+    policy.stages = vec![
+        stage("migrations", Track::Canary, Run::Migrate),
+        stage("canary fleet", Track::Canary, deploy(&["web-canary"])),
+        stage("storage", Track::Main, deploy(&["storage"])),
+        stage("fleet", Track::Main, deploy(&["web"])),
+        stage("post-deployment migrations", Track::Main, Run::PostMigrate),
+    ];
+    let how = CheckRun::Command { host: host("deploy-1"), command: Argv(vec!["qa".into()]) };
+    policy.checks.insert("qa".into(), Check { how, timeout: SignedDuration::from_mins(10) });
+    desired.exceptions.patches.push(Patch {
+        version: version("2"),
+        file: "patches/fix".into(),
+        sha256: "fix".into(),
+        contents: String::new(),
+        root: "/opt/app".into(),
+        roles: vec!["web".into()],
+        reason: "a hole".into(),
+        incorporated_in: Vec::new(),
+    });
+    desired
+}

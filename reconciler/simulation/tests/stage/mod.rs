@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Handle, Service};
-use model::{CommitId, Standing};
+use model::{CommitId, Desired, Standing};
 use simulation::{MemoryJournal, Pace, Settings, SimSource, SimWorld};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -32,6 +32,24 @@ impl Stage {
         let journal = MemoryJournal::new();
         world.is_judged_by(&source, &journal);
         Self { world, source, journal }
+    }
+
+    /// As [`Stage::set`], with canaries, a database, agents and gates; and what a whole release to 2 wants.
+    pub(crate) fn with_whole_release(seed: u64) -> (Self, Desired) {
+        let release = whole_release();
+        let before = Desired {
+            target: version("1"),
+            canary: None,
+            exceptions: model::Exceptions::default(),
+            ..release.clone()
+        };
+        let settings = Settings { pace: Pace::brisk(), ..Settings::seeded(seed) };
+        let world = SimWorld::of([&before], settings);
+        let source = SimSource::new(seed);
+        source.commit("first", [before]);
+        let journal = MemoryJournal::new();
+        world.is_judged_by(&source, &journal);
+        (Self { world, source, journal }, release)
     }
 
     /// One process: runs until `commit` has converged, or until it dies. Tells whether it converged.

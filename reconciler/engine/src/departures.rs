@@ -1,0 +1,56 @@
+//! Hosts and environments that leave the repository while our mark is on them: they are brought to a safe point first.
+
+use jiff::Timestamp;
+use model::{Desired, EnvironmentName, Event};
+
+use crate::seams::{Journal, Source, World};
+use crate::service::{DesiredByName, Service};
+
+impl<W: World, J: Journal, S: Source> Service<W, J, S> {
+    /// An environment that left the repository with our marks on its hosts stays, without a fleet, until they are off.
+    pub(crate) fn keep_what_is_claimed(&mut self, wanted: &mut DesiredByName) {
+        for (name, environment) in &self.environments {
+            let history = self.memory.history(name);
+            let busy = !history.claims.is_empty() || !history.in_flight.is_empty();
+            if busy && !wanted.contains_key(name) {
+                wanted.insert(name.clone(), without_fleet(&environment.desired));
+            }
+        }
+    }
+
+    /// Hosts that leave the fleet with our mark on them are remembered in their roles, so that they can be let go.
+    pub(crate) fn tell_departures(&mut self, name: &EnvironmentName, desired: &Desired, now: Timestamp) {
+        let Some(environment) = self.environments.get(name) else { return };
+        let history = self.memory.history(name);
+        let leaves = |host: &model::HostName| {
+            desired.fleet.role_of(host).is_none()
+                && !history.departed.contains_key(host)
+                && (history.claims.contains_key(host) || history.in_flight_on(host).is_some())
+        };
+        let mut roles: Vec<model::Role> = environment.desired.fleet.roles.clone();
+        for role in &mut roles {
+            role.hosts.retain(leaves);
+        }
+        roles.retain(|role| !role.hosts.is_empty());
+        if !roles.is_empty() {
+            self.memory.keep(now, Event::Departed { environment: name.clone(), roles });
+        }
+    }
+}
+
+/// Hosts that left the fleet and still carry our mark, each in its former role.
+pub(crate) fn departed(history: &model::History, desired: &Desired) -> Vec<model::Role> {
+    let gone = history.departed.iter().filter(|(host, _)| desired.fleet.role_of(host).is_none());
+    gone.map(|(host, role)| model::Role { hosts: vec![host.clone()], ..role.clone() }).collect()
+}
+
+/// An environment of which only the load balancers are left, for hosts that have to be let go.
+fn without_fleet(desired: &Desired) -> Desired {
+    let mut desired = desired.clone();
+    desired.fleet.roles.clear();
+    // What stands on hosts is taken back as it was put there: agents resumed, the hosts of jobs let go.
+    let model::Policy { config_agent, migrations, checks, .. } = std::mem::take(&mut desired.fleet.policy);
+    desired.fleet.policy = model::Policy { config_agent, migrations, checks, ..model::Policy::default() };
+    desired.exceptions = model::Exceptions::default();
+    desired
+}

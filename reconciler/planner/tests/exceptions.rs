@@ -1,0 +1,371 @@
+//! What people, time and accidents say against a release: vetoes, freezes, rollbacks, emergencies, outs, patches.
+
+mod fleet;
+mod release;
+
+use fleet::{host, row, start, version};
+use jiff::SignedDuration;
+use model::*;
+use planner::{Preview, plan, preview};
+use release::{desired, history, observed, set_gate};
+
+/// The first start of each stage, with what starts there.
+fn stages(preview: &Preview) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for step in preview.steps.iter().map(|step| &step.step) {
+        if let Some(stage) = &step.stage {
+            let line = stage.to_string();
+            if told.last() != Some(&line) {
+                told.push(line);
+            }
+        }
+    }
+    told
+}
+
+fn primary(plan: &Plan) -> &Reason {
+    &plan.waiting.first().expect("it waits").reason
+}
+
+/// Every step but those that bring the canary's share, which is upkeep.
+fn kinds(plan: &Plan) -> Vec<String> {
+    let steps = plan.steps.iter().filter(|step| step.action.kind() != ActionKind::Weigh);
+    steps.map(|step| format!("{} {}", step.host, step.action.kind())).collect()
+}
+
+#[test]
+fn a_veto_a_hold_and_a_pause_stop_everything_new() {
+    let mut vetoed = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let seen = observed(&vetoed, "1.0");
+    vetoed.exceptions.vetoes.push(Veto { version: version("1.1"), reason: "corrupts uploads".into() });
+    let planned = plan(&vetoed, &seen, &history(&["1.0"]), start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::Vetoed { .. }));
+
+    let mut held = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let until = start() + SignedDuration::from_hours(1);
+    let reason = "load test".into();
+    held.exceptions.holds.push(Hold { scope: HoldScope::Canary, reason, until: Some(until) });
+    let planned = plan(&held, &seen, &history(&["1.0"]), start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::Held { .. }));
+    assert!(!plan(&held, &seen, &history(&["1.0"]), until).observe.is_empty(), "it looks again when it ends");
+
+    let mut memory = history(&["1.0"]);
+    let pause = Event::Paused {
+        environment: "production".into(),
+        by: "ada".into(),
+        reason: "network work".into(),
+        until: start() + SignedDuration::from_hours(1),
+    };
+    memory.apply(start(), &pause).unwrap();
+    let planned = plan(&desired("1.0", "1.1", &["1.0", "1.1"]), &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::Paused { .. }));
+}
+
+#[test]
+fn the_way_back_past_post_deployment_migrations_needs_a_persons_word() {
+    let mut back = desired("1.0", "1.0", &["1.0", "1.1"]);
+    let seen = observed(&back, "1.1");
+    let mut memory = history(&["1.0", "1.1"]);
+    let job = JobKey { kind: JobKind::PostMigration, version: version("1.1") };
+    let found = Event::Adopted {
+        environment: "production".into(),
+        by: "ada".into(),
+        reason: "post-migrated".into(),
+        running: Vec::new(),
+        ahead: Vec::new(),
+        jobs: vec![(job, true)],
+    };
+    memory.apply(start(), &found).unwrap();
+    let planned = plan(&back, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::PastPostMigration { .. }), "{:?}", planned.waiting);
+    back.exceptions.allow =
+        Some(Allow { past_post_migrations_of: version("1.1"), reason: "restored".into() });
+    assert_ne!(plan(&back, &seen, &memory, start()).steps, []);
+}
+
+#[test]
+fn going_back_needs_no_gate_migrates_nothing_and_takes_the_canary_last() {
+    let back = desired("1.0", "1.0", &["1.0", "1.1"]);
+    let mut seen = observed(&back, "1.1");
+    set_gate(&mut seen, Verdict::Red, start());
+    let rollout = preview(&back, &seen, &history(&["1.0"]), start());
+    assert_eq!(stages(&rollout), ["fleet", "gitaly", "canary fleet"]);
+    assert_eq!(rollout.waiting, []);
+    let planned = plan(&back, &seen, &history(&["1.0"]), start());
+    assert!(
+        planned.steps.iter().all(|step| step.action.kind() == ActionKind::Download),
+        "{:?}",
+        kinds(&planned)
+    );
+}
+
+#[test]
+fn post_deployment_migrations_wait_for_a_canary_that_was_left_behind() {
+    let mut desired = desired("1.2", "1.1", &["1.0", "1.1", "1.2"]);
+    desired.fleet.policy.promotion = Promotion::default();
+    desired.canary.as_mut().unwrap().weight = 0;
+    let mut seen = observed(&desired, "1.0");
+    for name in ["web-cny-01", "web-cny-02"] {
+        let runs =
+            PackageState { version: version("1.1"), installed: true, status: "hi ".into(), held: true };
+        host(&mut seen, name).packages.insert("shop".into(), runs);
+    }
+    let rollout = preview(&desired, &seen, &history(&["1.0", "1.1"]), start());
+    let post = |step: &&planner::PreviewedStep| step.step.stage == Some("post-deployment migrations".into());
+    assert_eq!(rollout.steps.iter().filter(post).count(), 0);
+    let left: Vec<_> = rollout.waiting.iter().map(|waiting| &waiting.reason).collect();
+    assert!(left.iter().any(|reason| matches!(reason, Reason::OlderStillRuns { .. })), "{left:?}");
+}
+
+#[test]
+fn a_version_that_only_the_canary_had_when_we_came_is_still_watched_and_post_migrated() {
+    let desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    for name in ["web-cny-01", "web-cny-02"] {
+        let runs =
+            PackageState { version: version("1.1"), installed: true, status: "hi ".into(), held: true };
+        host(&mut seen, name).packages.insert("shop".into(), runs);
+    }
+    let mut memory = history(&["1.0"]);
+    memory.progress.found_ahead.insert(version("1.1"));
+    let rollout = preview(&desired, &seen, &memory, start());
+    assert_eq!(rollout.waiting, []);
+    let jobs: Vec<_> = rollout
+        .steps
+        .iter()
+        .filter_map(|step| step.step.action.job())
+        .map(|(_, key)| key.kind.clone())
+        .collect();
+    assert_eq!(jobs, [JobKind::PostMigration], "its migrations were done before we came");
+}
+
+#[test]
+fn an_emergency_asks_no_gate_and_takes_half_the_fleet_but_migrates_first() {
+    let mut urgent = desired("1.1", "1.0", &["1.0", "1.1"]);
+    let mut seen = observed(&urgent, "1.0");
+    set_gate(&mut seen, Verdict::Red, start());
+    urgent.canary.as_mut().unwrap().weight = 0;
+    urgent.exceptions.emergency = Some(Emergency { version: version("1.1"), reason: "CVE-2026-0001".into() });
+    let rollout = preview(&urgent, &seen, &history(&["1.0"]), start());
+    assert_eq!(stages(&rollout), ["migrations", "gitaly", "fleet"], "the point of no return can wait");
+    assert_eq!(rollout.lowest["fe/web"], 2, "two of four web servers stay, and the canary has no share");
+    assert!(rollout.duration < SignedDuration::from_mins(15), "{:#}", rollout.duration);
+    let planned = plan(&urgent, &seen, &history(&["1.0"]), start());
+    assert!(planned.notes.iter().any(|note| note.contains("up to 50%")), "{:?}", planned.notes);
+}
+
+#[test]
+fn a_dead_host_that_is_declared_out_is_drained_and_then_not_waited_for() {
+    let mut desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    desired.fleet.policy.promotion = Promotion::default();
+    let mut seen = observed(&desired, "1.1");
+    let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.hosts.insert("web-02".into(), Fact { at: start(), value: Err(gone) });
+    let what = OutTarget::Host("web-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    assert_eq!(kinds(&planned)[0], "web-02 retire");
+    for node in ["fe-01", "fe-02"] {
+        let row = row(&mut seen, node, "web-02");
+        (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
+    }
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    assert!(!kinds(&planned).iter().any(|step| step.starts_with("web-")), "{:?}", kinds(&planned));
+    let web = planned.progress.iter().find(|role| role.role == RoleName::from("web")).unwrap();
+    assert_eq!((web.hosts, web.done, web.out), (3, 3, 0));
+}
+
+#[test]
+fn a_load_balancer_node_that_is_declared_out_holds_nobody_up() {
+    let mut desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.nodes.insert("fe-02".into(), Fact { at: start(), value: Err(gone) });
+    let blocked = preview(&desired, &seen, &history(&["1.0"]), start());
+    assert_ne!(blocked.waiting, []);
+    let what = OutTarget::LoadBalancerNode("fe-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "being replaced".into(), until: None });
+    let rollout = preview(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(rollout.waiting, []);
+}
+
+#[test]
+fn a_failed_check_stops_its_version_only() {
+    let mut desired = desired("1.0", "1.1", &["1.0", "1.1", "1.2"]);
+    desired.fleet.policy.stages[1].checks = vec!["qa".into()];
+    let seen = observed(&desired, "1.1");
+    let mut memory = history(&["1.0"]);
+    let key = JobKey {
+        kind: JobKind::Check { stage: "canary fleet".into(), check: "qa".into() },
+        version: version("1.1"),
+    };
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state: failed(), began: None });
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(
+        planned.waiting.iter().any(|w| matches!(w.reason, Reason::CheckFailed { .. })),
+        "{:?}",
+        planned.waiting
+    );
+    desired.canary.as_mut().unwrap().version = version("1.2");
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(
+        !planned.waiting.iter().any(|w| matches!(w.reason, Reason::CheckFailed { .. })),
+        "{:?}",
+        planned.waiting
+    );
+}
+
+fn failed() -> JobState {
+    let failure = Failure { kind: FailureKind::JobFailed, what: "exit code 1".into(), detail: String::new() };
+    JobState::Failed { at: start(), failure }
+}
+
+#[test]
+fn failed_migrations_stop_what_depends_on_them_until_a_person_asks_again() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let seen = observed(&desired, "1.0");
+    let mut memory = history(&["1.0"]);
+    let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
+    memory.progress.jobs.insert(key.clone(), JobRecord { attempt: 1, state: failed(), began: None });
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::MigrationFailed { .. }), "{:?}", planned.waiting);
+    let environment = desired.environment.clone();
+    let word = Event::Retried { environment, by: "ada".into(), reason: "mended".into() };
+    memory.apply(start(), &word).unwrap();
+    assert_eq!(memory.progress.jobs[&key].attempt, 2);
+    assert_eq!(kinds(&plan(&desired, &seen, &memory, start())), ["deploy-01 claim"]);
+}
+
+#[test]
+fn a_patch_is_brought_by_the_drained_path_and_holds_the_canary_back() {
+    let mut desired = desired("1.1", "1.2", &["1.0", "1.1", "1.2"]);
+    desired.exceptions.patches.push(Patch {
+        version: version("1.1"),
+        file: "patches/1.1/session-fix.patch".into(),
+        sha256: "ab".repeat(32),
+        contents: String::new(),
+        root: "/opt/shop".into(),
+        roles: vec!["web".into()],
+        reason: "session fixation".into(),
+        incorporated_in: vec![version("1.3")],
+    });
+    let seen = observed(&desired, "1.1");
+    let rollout = preview(&desired, &seen, &history(&["1.1"]), start());
+    let web: Vec<_> = rollout
+        .steps
+        .iter()
+        .filter(|step| step.step.host == HostName::from("web-01"))
+        .map(|step| step.step.action.kind().to_string())
+        .collect();
+    assert_eq!(web, ["claim", "drain", "patch", "activate", "ready", "release"]);
+    let reasons: Vec<_> = rollout.waiting.iter().map(|waiting| &waiting.reason).collect();
+    assert!(matches!(reasons[..], [Reason::PatchNotIncorporated { .. }, ..]), "{reasons:?}");
+}
+
+#[test]
+fn the_config_agent_is_paused_around_the_work_and_given_back() {
+    let mut desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    let word = |text: &str| Argv(vec![text.into()]);
+    desired.fleet.policy.config_agent = Some(ConfigAgent {
+        pause: word("pause"),
+        resume: word("resume"),
+        active: word("active"),
+        busy: None,
+        pin: None,
+    });
+    let mut seen = observed(&desired, "1.0");
+    for name in ["web-01", "web-02"] {
+        let active = name == "web-01";
+        host(&mut seen, name).agent = Some(AgentState { active, busy: false, paused_by_us: false });
+    }
+    let rollout = preview(&desired, &seen, &history(&["1.0"]), start());
+    let of = |name: &str| -> Vec<String> {
+        let steps = rollout.steps.iter().filter(|step| step.step.host == HostName::from(name));
+        steps.map(|step| step.step.action.kind().to_string()).filter(|kind| kind != "download").collect()
+    };
+    assert_eq!(
+        of("web-01"),
+        ["claim", "pause-agent", "drain", "install", "activate", "ready", "resume-agent", "release"]
+    );
+    assert_eq!(of("web-02"), ["claim", "drain", "install", "activate", "ready", "release"]);
+}
+
+#[test]
+fn nothing_begins_in_a_freeze_nor_what_would_run_into_one() {
+    let mut desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    desired.fleet.policy.freezes.push(Freeze {
+        reason: "weekend".into(),
+        from: Moment::Once("2026-11-22T12:30:00".parse().unwrap()),
+        to: Moment::Once("2026-11-23T06:00:00".parse().unwrap()),
+        zone: "UTC".into(),
+        in_flight: InFlightAtFreeze::FinishHost,
+    });
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = history(&["1.0"]);
+    memory.durations_ms.insert(ActionKind::Migrate, 1_000);
+    assert_ne!(
+        plan(&desired, &seen, &memory, start()).steps,
+        [],
+        "a second and the soak fit into half an hour"
+    );
+    memory.durations_ms.insert(ActionKind::Migrate, 25 * 60_000);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::WouldNotFinish { .. }), "{:?}", planned.waiting);
+    let later = start() + SignedDuration::from_mins(31);
+    for fact in seen.hosts.values_mut() {
+        fact.at = later;
+    }
+    seen.gates.get_mut("alerts").unwrap().at = later;
+    let planned = plan(&desired, &seen, &memory, later);
+    assert_eq!(planned.steps, []);
+    assert!(matches!(primary(&planned), Reason::Frozen { .. }), "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_journal_that_knows_less_than_the_hosts_waits_for_a_person() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    host(&mut seen, "web-03").last_generation = Some(Generation(7));
+    let planned = plan(&desired, &seen, &History::new("production".into()), start());
+    assert_eq!(planned.steps, []);
+    assert!(
+        !planned.records.iter().any(|event| matches!(event, Event::Adopted { .. })),
+        "{:?}",
+        planned.records
+    );
+    assert!(matches!(primary(&planned), Reason::JournalLost { generation: Generation(7), .. }));
+}
+
+#[test]
+fn the_newest_package_is_followed_unless_people_turned_away_from_it() {
+    let mut desired = desired("1.0", "1.0", &["1.0"]);
+    desired.fleet.policy.follows.push(Follow {
+        track: Track::Canary,
+        newest: r"1\.\d+".into(),
+        when_passed: false,
+    });
+    let mut seen = observed(&desired, "1.0");
+    let offered = ["0.9", "1.0", "1.9", "1.10", "2.0"].map(version).into();
+    seen.versions = Some(Fact { at: start(), value: Ok(offered) });
+    let mut memory = history(&["1.0"]);
+    let edits = |desired: &Desired, memory: &History| plan(desired, &seen, memory, start()).edits;
+    assert_eq!(edits(&desired, &memory)[0].to, version("1.10"));
+    desired.exceptions.vetoes.push(Veto { version: version("1.10"), reason: "leaks".into() });
+    assert_eq!(edits(&desired, &memory)[0].to, version("1.9"));
+    let left = Event::Accepted {
+        environment: "production".into(),
+        commit: CommitId::new("1"),
+        author: "ada".into(),
+        subject: "try 1.9".into(),
+        version: version("1.0"),
+        canary: Some(version("1.9")),
+    };
+    memory.apply(start(), &left).unwrap();
+    assert_eq!(edits(&desired, &memory), [], "1.9 was a target and was gone away from");
+}
