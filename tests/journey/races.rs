@@ -36,5 +36,6 @@ pub(crate) fn both_survive(pipeline: &Pipeline<'_, '_>) {
     assert!(text.contains("version = \"9.9.9\"") && text.contains("scope"), "{text}");
     let authors = pipeline.deployment.git(&["log", "-2", "--format=%an"]);
     assert!(authors.contains("ada") && authors.contains("bob"), "{authors}");
-    pipeline.deployment.explains("production", "as we agreed", 30);
+    let head = pipeline.deployment.git(&["rev-parse", "HEAD"]);
+    pipeline.deployment.converges(&head, 30);
 }

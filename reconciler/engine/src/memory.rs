@@ -85,10 +85,12 @@ impl<J: Journal> Memory<J> {
 
     fn tell(&mut self, at: Timestamp, events: &[Event]) -> bool {
         let written = self.write(at, events);
-        if let Err(error) = &written {
-            tracing::error!(error = %error, "nothing new is started until the journal can be written");
+        let refused = written.as_ref().err().map(ToString::to_string);
+        // It is tried many times a second; it is said once.
+        if let Some(error) = refused.as_ref().filter(|_| self.error != refused) {
+            tracing::error!(error, "nothing new is started until the journal can be written");
         }
-        self.error = written.as_ref().err().map(ToString::to_string);
+        self.error = refused;
         written.is_ok()
     }
 

@@ -58,7 +58,8 @@ async fn a_service_killed_again_and_again_gets_there_all_the_same() {
 /// The journal adopts the fleet at 1 first: what it finds running counts as migrated.
 async fn adopted(seed: u64) -> (Stage, model::Desired) {
     let (stage, release) = Stage::with_whole_release(seed);
-    let first = engine::Source::read(&stage.source).await.revision.expect("the source has a first commit").commit.id;
+    let first =
+        engine::Source::read(&stage.source).await.revision.expect("the source has a first commit").commit.id;
     let lives = tokio_util::sync::CancellationToken::new();
     let run = timeout(BOUND, stage.run(&first, &lives)).await;
     lives.cancel();
