@@ -5,7 +5,7 @@ demo: setup   ## a fleet, a service, a commit that moves the fleet, a revert tha
 	cargo run --quiet -p cli -- demo
 
 test: setup   ## every test; real hosts where root and Debian allow
-	cargo test --workspace -- --quiet
+	cargo test --workspace --no-fail-fast -- --quiet
 
 check: setup  ## formatting and lints, as CI sees them
 	cargo fmt --all --check

@@ -20,6 +20,9 @@ use crate::survey::{HostView, RowView, Survey};
 /// The most that HAProxy takes.
 const MAX_WEIGHT: u64 = 256;
 
+/// Weights are whole numbers: below this, one percent is none.
+const FINE_WEIGHT: u64 = 50;
+
 /// The canary's share in one pass.
 pub(crate) struct Shares {
     /// Weights to be set, by node.
@@ -32,6 +35,8 @@ pub(crate) struct Shares {
     pub(crate) waiting: Option<(Subject, Wait)>,
     /// Rows that weigh more than they should, by node: no main server leaves there.
     too_heavy: BTreeSet<(HostName, BackendId)>,
+    /// Backends whose main servers weigh so little that a share cannot be given exactly.
+    pub(crate) coarse: BTreeSet<(HostName, BackendId)>,
 }
 
 /// One shared backend on one node.
@@ -51,6 +56,7 @@ impl Shares {
             records: Vec::new(),
             waiting: None,
             too_heavy: BTreeSet::new(),
+            coarse: BTreeSet::new(),
         };
         let Some(lane) = survey.lanes.iter().find(|lane| lane.track == Track::Canary) else { return shares };
         let spots = spots(survey);
@@ -96,6 +102,9 @@ impl Shares {
             spot.main.iter().filter(|(host, row)| row.in_rotation() && !capacity.is_leaving(host.name));
         let weights: Vec<u64> =
             staying.filter_map(|(_, row)| row.row).map(|row| u64::from(row.weight)).collect();
+        if percent > 0 && weights.iter().any(|weight| *weight < FINE_WEIGHT) {
+            self.coarse.insert((spot.node.clone(), spot.backend.clone()));
+        }
         let up: Vec<_> = spot.canary.iter().filter(|(_, row)| is_up(row)).collect();
         let each = weight_each(percent, &weights, up.len());
         let mut right =

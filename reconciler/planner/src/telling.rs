@@ -1,6 +1,6 @@
 //! The plan as people and programs read it: reasons in order, progress, notes, and what the journal has to remember.
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use model::{Event, Patch, Plan, Reason, RoleProgress, Version};
 
 use crate::adoption;
@@ -86,11 +86,18 @@ fn notes(pass: &Pass<'_, '_>) -> Vec<String> {
     foreign.chain(late).chain(exceptions(survey)).chain(debts(survey)).chain(shares(pass)).collect()
 }
 
+/// Counted is the work of stages, from its beginning to its end: not the soaks after it, nor what people and freezes
+/// kept from beginning.
 fn rollout_is_late(pass: &Pass<'_, '_>) -> bool {
     let survey = pass.survey;
-    let accepted = survey.history.accepted.as_ref();
-    let over = |at: Timestamp| survey.now > at + survey.desired.fleet.deadlines.rollout;
-    pass.lanes.iter().any(|lane| !lane.through) && accepted.is_some_and(|accepted| over(accepted.main_since))
+    let runs = &survey.history.progress.runs;
+    let worked = |lane: &crate::lanes::Lane<'_>| -> SignedDuration {
+        let stages = lane.rungs.iter().filter(|rung| rung.last).filter_map(|rung| runs.get(&rung.stage.name));
+        let of_target = stages.filter(|run| run.version == *lane.target);
+        of_target.map(|run| run.worked.or(run.passed).unwrap_or(survey.now).duration_since(run.began)).sum()
+    };
+    let under_way = survey.lanes.iter().zip(&pass.lanes).filter(|(_, state)| !state.through);
+    under_way.map(|(lane, _)| worked(lane)).any(|worked| worked > survey.desired.fleet.deadlines.rollout)
 }
 
 /// Exceptions are shown until they are gone.
@@ -151,6 +158,11 @@ fn shares(pass: &Pass<'_, '_>) -> Vec<String> {
     let none =
         |share: &&model::Share| share.desired > 0 && share.achieved == 0.0 && pass.shares.steps.is_empty();
     let shares = pass.shares.shown.iter().filter(none);
+    let coarse = pass.shares.coarse.iter().map(|(node, backend)| {
+        format!(
+            "backend {backend} on {node}: weights of main are under 50, too coarse for the canary's share"
+        )
+    });
     shares
         .map(|share| {
             format!(
@@ -158,6 +170,7 @@ fn shares(pass: &Pass<'_, '_>) -> Vec<String> {
                 share.backend, share.node, share.desired
             )
         })
+        .chain(coarse)
         .collect()
 }
 
