@@ -42,15 +42,18 @@ pub(crate) fn stop_what_is_under_way(pipeline: &Pipeline<'_, '_>, version: &str)
 }
 
 fn an_alert_stops_new_hosts_and_leaves_none_drained(pipeline: &Pipeline<'_, '_>, after: u64) {
-    pipeline.deployment.event("a red gate", after, INTERVAL_S + 5, |event| {
+    // On a busy machine the alert itself takes its time: through Prometheus, Alertmanager and a load of other work.
+    let red = pipeline.deployment.event("a red gate", after, INTERVAL_S + 25, |event| {
         matches!(event, Event::GateTurned { environment, verdict, .. }
             if environment.as_str() == "staging" && *verdict == model::Verdict::Red)
     });
-    pipeline.deployment.explains("staging", "env=\"staging\"", 10);
+    pipeline.deployment.explains("staging", "env=\"staging\"", 20);
     pipeline.deployment.wait_for("four rows in rotation", 30, || servers_up(pipeline) == 4);
     sleep(Duration::from_secs(INTERVAL_S));
     assert_eq!(servers_up(pipeline), 4);
-    assert!(began(pipeline, after, "stg-web-02").is_empty(), "a new host was begun under a red gate");
+    let claims =
+        pipeline.deployment.steps_after(red.seq).into_iter().filter(|(_, kind)| kind == "claim").count();
+    assert_eq!(claims, 0, "a new host was begun under a red gate");
 }
 
 /// The version never gets further than the stage whose QA it fails.
