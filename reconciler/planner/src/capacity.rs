@@ -35,7 +35,6 @@ impl<'a> Capacity<'a> {
         for host in &survey.hosts {
             capacity.count_host(host, leaving(host));
         }
-        // Jobs are worked on, but serve nobody and cost nobody's budget.
         capacity
     }
 

@@ -6,32 +6,8 @@ mod release;
 use fleet::{host, row, start, version};
 use jiff::SignedDuration;
 use model::*;
-use planner::{Preview, plan, preview};
-use release::{desired, history, observed, set_gate};
-
-/// The first start of each stage, with what starts there.
-fn stages(preview: &Preview) -> Vec<String> {
-    let mut told: Vec<String> = Vec::new();
-    for step in preview.steps.iter().map(|step| &step.step) {
-        if let Some(stage) = &step.stage {
-            let line = stage.to_string();
-            if told.last() != Some(&line) {
-                told.push(line);
-            }
-        }
-    }
-    told
-}
-
-fn primary(plan: &Plan) -> &Reason {
-    &plan.waiting.first().expect("it waits").reason
-}
-
-/// Every step but those that bring the canary's share, which is upkeep.
-fn kinds(plan: &Plan) -> Vec<String> {
-    let steps = plan.steps.iter().filter(|step| step.action.kind() != ActionKind::Weigh);
-    steps.map(|step| format!("{} {}", step.host, step.action.kind())).collect()
-}
+use planner::{plan, preview};
+use release::{desired, history, kinds, observed, primary, set_gate, stages};
 
 #[test]
 fn a_release_goes_from_migrations_to_post_deployment_migrations() {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use model::*;
+use planner::Preview;
 
 use crate::fleet::{self, start, version};
 
@@ -121,4 +122,29 @@ pub(crate) fn history(through: &[&str]) -> History {
     };
     history.apply(start(), &adopted).unwrap();
     history
+}
+
+/// The stages in the order in which steps of theirs start.
+pub(crate) fn stages(preview: &Preview) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for step in preview.steps.iter().map(|step| &step.step) {
+        if let Some(stage) = &step.stage {
+            let line = stage.to_string();
+            if told.last() != Some(&line) {
+                told.push(line);
+            }
+        }
+    }
+    told
+}
+
+/// The reason that stands first.
+pub(crate) fn primary(plan: &Plan) -> &Reason {
+    &plan.waiting.first().expect("it waits").reason
+}
+
+/// Every step but those that bring the canary's share, which is upkeep.
+pub(crate) fn kinds(plan: &Plan) -> Vec<String> {
+    let steps = plan.steps.iter().filter(|step| step.action.kind() != ActionKind::Weigh);
+    steps.map(|step| format!("{} {}", step.host, step.action.kind())).collect()
 }
