@@ -81,8 +81,8 @@ pub async fn resume(
 /// `CommandFailed` with its last words; `Superseded`; or no connection, and it may have run.
 pub async fn pin(ssh: &Ssh, host: &HostName, owner: &Owner, argv: &Argv) -> Result<Outcome, Failure> {
     let script = format!(
-        "{}{}under_lock true\n{} </dev/null >&2 || told $? {}\n",
-        owner.fence(),
+        "{}{}lock_claimed\n{} </dev/null >&2 9>&- || told $? {}\n",
+        owner.fence().text(),
         include_str!("agent/functions.sh"),
         limited(argv),
         quote(&argv.to_string())
@@ -99,15 +99,15 @@ fn outcome(host: &HostName, what: &str, output: &Output, done: &str) -> Result<O
 
 fn functions(owner: &Owner, agent: &ConfigAgent) -> String {
     let ConfigAgent { pause, resume, active, busy, pin: _ } = agent;
-    let asked = |argv: &Argv| format!("timeout -k 1 10 {} </dev/null", command(argv));
+    let asked = |argv: &Argv| format!("timeout -k 1 10 {} </dev/null 9>&-", command(argv));
     format!(
         "STATE={STATE_DIR}\nPAUSE={}\nRESUME={}\nHAS_BUSY={}\n{}\
-         pause_command() {{ {} </dev/null >&2; }}\nresume_command() {{ {} </dev/null >&2; }}\n\
+         pause_command() {{ {} </dev/null >&2 9>&-; }}\nresume_command() {{ {} </dev/null >&2 9>&-; }}\n\
          active_command() {{ {}; }}\nbusy_command() {{ {}; }}\n{}",
         quote(&pause.to_string()),
         quote(&resume.to_string()),
         u8::from(busy.is_some()),
-        owner.fence(),
+        owner.fence().text(),
         limited(pause),
         limited(resume),
         asked(active),

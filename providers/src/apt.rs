@@ -35,18 +35,21 @@ pub struct Install<'a> {
 
 /// Fetches packages, and what they need, into the host's cache. Changes nothing that runs.
 ///
-/// Refreshes apt's lists only when the host does not know a version yet.
+/// Refreshes apt's lists only when the host does not know a version yet. Needs no claim: the host is claimed later, and
+/// fetches meanwhile. It is refused all the same where a newer service has been.
 ///
 /// # Errors
-/// See [`classify`]; or no connection.
+/// See [`classify`]; `Superseded`; or no connection.
 pub async fn download(
     ssh: &Ssh,
     host: &HostName,
+    owner: &Owner,
     packages: &BTreeMap<PackageName, Version>,
     deadline: Duration,
 ) -> Result<Outcome, Failure> {
     let script = format!(
-        "{}STAGED={STATE_DIR}/staged\n{}{}",
+        "{}exec 9>&-\n{}STAGED={STATE_DIR}/staged\n{}{}",
+        owner.fence().held("not_newer"),
         wanted(packages),
         include_str!("apt/functions.sh"),
         include_str!("apt/download.sh")

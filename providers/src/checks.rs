@@ -61,13 +61,24 @@ impl CheckJob<'_> {
 
 /// How a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Standing {
+pub(crate) enum Standing {
     /// It is under way; how, for people.
     Running(String),
     /// It succeeded; its last words.
     Passed(String),
     /// It ended otherwise: how, and its last words.
     Failed(String, String),
+}
+
+impl Standing {
+    /// Whether it succeeded; none while it runs.
+    pub(crate) fn ended(&self) -> Option<bool> {
+        match self {
+            Self::Running(_) => None,
+            Self::Passed(_) => Some(true),
+            Self::Failed(..) => Some(false),
+        }
+    }
 }
 
 /// A job that can be asked how it stands.

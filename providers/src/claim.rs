@@ -1,7 +1,18 @@
-//! The claim: our mark on a host, `/var/lib/reconcile/claim.json`, and the fence that checks it.
+//! The claim: our mark on a host, `/var/lib/reconcile/claim.json`; and the fence on hosts and load balancer nodes that
+//! lets no older service change what a newer one has claimed.
 //!
-//! The file holds a [`Claim`] as one line of JSON whose first two fields are the generation and the service, so a
+//! The mark holds a [`Claim`] as one line of JSON whose first two fields are the generation and the service, so a
 //! shell can check it by its beginning alone, without a JSON parser on the host.
+//!
+//! Beside it `/var/lib/reconcile/generation.SERVICE` remembers the highest generation of that service which ever
+//! claimed the host, or changed the load balancer node, and which process it was. It stays when the mark goes. A
+//! generation orders the lives of one service, so it is remembered for each service by itself, whatever environment it
+//! acts for: a service has one journal, and one generation in all of its environments. Between services of different
+//! names the mark decides on hosts, and on load balancer nodes, which they may share, nothing does: their rows are not
+//! shared. The process is remembered since two services whose journals are copies may reach the same generation: then
+//! the first to come has it.
+//!
+//! All of it is written and checked under one lock on the machine itself.
 
 use std::time::Duration;
 
@@ -15,8 +26,11 @@ pub const STATE_DIR: &str = "/var/lib/reconcile";
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Exit code of our scripts: the claim is not what we expect.
+/// Exit code of our scripts: the claim is not what we expect, or a newer service has been there.
 pub(crate) const NOT_OURS: i32 = 75;
+
+/// Exit code of our scripts: somebody holds the machine's lock, nothing was done.
+const LOCKED: i32 = 74;
 
 /// Who is working: what a claim must say for a change to be allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,18 +39,34 @@ pub struct Owner {
     pub service: String,
     /// Its generation.
     pub generation: Generation,
+    /// Tells this process from every other one that may have the same generation. One word.
+    pub process: String,
 }
 
+/// Shell text that knows an [`Owner`] and keeps older ones off. It defines `lock_host`, which takes the machine's lock
+/// on file descriptor 9, and to be called under it: `not_newer`, whether no newer service has been there; `raise`, the
+/// same and from now on nothing older may come; `claimed`, whether the host's mark is this owner's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence(String);
+
 impl Owner {
-    /// Shell text that defines `claimed`: succeeds when the claim is this owner's. To be called under the lock, which
-    /// `lock_host` takes on file descriptor 9.
-    pub(crate) fn fence(&self) -> String {
-        format!(
-            "lock_host() {{ mkdir -p {STATE_DIR} && exec 9>>{STATE_DIR}/lock && flock -w 15 9; }}\n\
-             claimed() {{ case \"$(cat {STATE_DIR}/claim.json 2>/dev/null)\" in {}*) return 0;; esac\n\
-             echo \"claim: $(cat {STATE_DIR}/claim.json 2>&1)\" >&2; return 1; }}\n",
-            quote(&self.beginning())
-        )
+    /// The fence of a machine whose state is where it always is.
+    pub fn fence(&self) -> Fence {
+        self.fence_in(STATE_DIR)
+    }
+
+    /// The fence of a machine that keeps our state in this folder.
+    pub fn fence_in(&self, folder: &str) -> Fence {
+        Fence(format!(
+            "OUR_STATE={}\nOUR_SERVICE={}\nOUR_GENERATION={}\nOUR_PROCESS={}\nOUR_MEMORY={}\nOUR_CLAIM={}\n{}",
+            quote(folder),
+            quote(&self.service),
+            self.generation,
+            quote(&self.process),
+            quote(&memory_in(folder, &self.service)),
+            quote(&self.beginning()),
+            include_str!("claim/fence.sh")
+        ))
     }
 
     fn beginning(&self) -> String {
@@ -45,37 +75,76 @@ impl Owner {
     }
 }
 
+impl Fence {
+    /// The definitions alone.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The definitions, then the lock until the script ends, and its end with the code of `condition` unless that succeeds.
+    pub(crate) fn held(&self, condition: &str) -> String {
+        format!(
+            "umask 022\n{}lock_host || {{ echo 'the lock is busy' >&2; exit {LOCKED}; }}\n{condition} || exit $?\n",
+            self.0
+        )
+    }
+}
+
+/// The file in which a machine remembers the generations of a service.
+pub fn memory(service: &str) -> String {
+    memory_in(STATE_DIR, service)
+}
+
+fn memory_in(folder: &str, service: &str) -> String {
+    format!("{folder}/generation.{service}")
+}
+
 /// Puts our mark on a host, or renews an older one of ours; rows found out of rotation by the older one stay noted.
-/// The host remembers the highest generation that ever claimed it, also after the mark is gone.
+///
+/// What a load balancer does for the host is fenced by [`raise`] on its nodes, which is to come before.
 ///
 /// # Errors
-/// `Superseded` when the host carries a mark of another service or of a higher generation; no connection; `Interrupted`
-/// when the mark changed while we looked.
-pub async fn take(ssh: &Ssh, host: &HostName, claim: &Claim) -> Result<Outcome, Failure> {
+/// `Superseded` when the host carries a mark of another service, or remembers a higher generation of ours, also after
+/// that one's mark is gone; no connection; `Interrupted` when the mark changed while we looked.
+pub async fn take(ssh: &Ssh, host: &HostName, owner: &Owner, claim: &Claim) -> Result<Outcome, Failure> {
     let mut expected = String::new();
     let mut wanted = claim.clone();
     for _ in 0..2 {
         let text = serde_json::to_string(&wanted).map_err(|error| bug(host, &error))?;
-        let output = ssh
-            .run(host, &swap(&expected, &text, wanted.generation), DEADLINE)
-            .await
-            .map_err(|e| e.to_failure())?;
-        if output.status != NOT_OURS {
-            let done = Outcome::Changed(format!("claimed, generation {}", wanted.generation));
-            return succeeded(host, "claim", &output).map(|()| done);
-        }
-        output.stdout.trim_end().clone_into(&mut expected);
-        if expected.is_empty() {
-            continue;
-        }
-        let old: Claim = serde_json::from_str(&expected).map_err(|error| bug(host, &error))?;
-        wanted = renew(host, &old, claim)?;
-        if wanted == old {
-            return Ok(Outcome::AlreadyDone);
+        let script = swap(owner, &expected, &text);
+        let output = ssh.run(host, &script, DEADLINE).await.map_err(|e| e.to_failure())?;
+        succeeded(host, "claim", &output)?;
+        let Some(there) = output.stdout.strip_prefix("there ") else {
+            let already = output.stdout.starts_with("already");
+            let done = format!("claimed, generation {}", wanted.generation);
+            return Ok(if already { Outcome::AlreadyDone } else { Outcome::Changed(done) });
+        };
+        there.trim_end().clone_into(&mut expected);
+        if !expected.is_empty() {
+            let old: Claim = serde_json::from_str(&expected).map_err(|error| bug(host, &error))?;
+            wanted = renew(host, &old, claim)?;
         }
     }
     let what = format!("the claim on {host} changed while we looked");
     Err(Failure { kind: FailureKind::Interrupted, what, detail: expected })
+}
+
+/// Lets nothing older of our service change a load balancer node any more.
+///
+/// This is the first part of claiming a host, on each node that has rows of it, and the mark on the host is the second.
+/// Why so: an older service may be stopped at any instant and go on later, also between its last look at the host's
+/// mark and its command to a node. So each command to a node carries its generation and is compared there, in the same
+/// script and under the same lock as the change itself. The comparison refuses it only where the node knows of the
+/// newer service, so the node has to know before that service holds the host: what the older one did by then is done
+/// and is seen, and what it does later is refused.
+///
+/// # Errors
+/// `Superseded` when the node knows of a newer service; no connection. Without it no host behind the node may be
+/// claimed; a node that is dead is declared out by a person.
+pub async fn raise(ssh: &Ssh, node: &HostName, owner: &Owner) -> Result<(), Failure> {
+    let script = owner.fence().held("raise");
+    let output = ssh.run(node, &script, DEADLINE).await.map_err(|error| error.to_failure())?;
+    succeeded(node, "fence", &output)
 }
 
 /// Takes our mark off.
@@ -83,10 +152,10 @@ pub async fn take(ssh: &Ssh, host: &HostName, claim: &Claim) -> Result<Outcome, 
 /// # Errors
 /// `Superseded` when the mark is not ours any more; no connection.
 pub async fn release(ssh: &Ssh, host: &HostName, owner: &Owner) -> Result<Outcome, Failure> {
+    let absent_or_ours = format!("{{ not_newer && [ ! -e {STATE_DIR}/claim.json ]; }} || claimed");
     let script = format!(
-        "{}lock_host || exit 1\n[ -e {STATE_DIR}/claim.json ] || {{ echo none; exit 0; }}\n\
-         claimed || exit {NOT_OURS}\nrm -f {STATE_DIR}/claim.json\n",
-        owner.fence()
+        "{}[ -e {STATE_DIR}/claim.json ] || {{ echo none; exit 0; }}\nrm -f {STATE_DIR}/claim.json && sync {STATE_DIR}\n",
+        owner.fence().held(&absent_or_ours)
     );
     let output = ssh.run(host, &script, DEADLINE).await.map_err(|error| error.to_failure())?;
     succeeded(host, "release", &output)?;
@@ -94,39 +163,40 @@ pub async fn release(ssh: &Ssh, host: &HostName, owner: &Owner) -> Result<Outcom
     Ok(if absent { Outcome::AlreadyDone } else { Outcome::Changed("released".to_owned()) })
 }
 
-/// Whether the host's mark is ours, for changes elsewhere on its behalf.
+/// Whether the host's mark is ours, for changes elsewhere on its behalf: these are fenced where they happen.
 ///
 /// # Errors
 /// `Superseded` when it is not; no connection.
 pub async fn check(ssh: &Ssh, host: &HostName, owner: &Owner) -> Result<(), Failure> {
-    let script = format!("{}claimed || exit {NOT_OURS}\n", owner.fence());
+    let script = owner.fence().held("claimed");
     let output = ssh.run(host, &script, DEADLINE).await.map_err(|error| error.to_failure())?;
     succeeded(host, "check the claim", &output)
 }
 
-/// Ours, renewed from what is there.
+/// Ours, renewed from what is there. For the same life of the service and the same commit only what it found is new.
 fn renew(host: &HostName, old: &Claim, new: &Claim) -> Result<Claim, Failure> {
     if old.service != new.service || old.generation > new.generation {
         let what = format!("{host} is claimed by service {}, generation {}", old.service, old.generation);
         return Err(Failure { kind: FailureKind::Superseded, what, detail: String::new() });
     }
     let found = old.found.union(&new.found).cloned().collect();
+    if (old.generation, &old.commit) == (new.generation, &new.commit) {
+        return Ok(Claim { found, ..old.clone() });
+    }
     Ok(Claim { found, at: old.at, ..new.clone() })
 }
 
-/// Compare and swap, under the lock. On a mismatch prints what is there.
-fn swap(expected: &str, wanted: &str, generation: Generation) -> String {
+/// Compare and swap, under the lock. On a mismatch tells what is there.
+fn swap(owner: &Owner, expected: &str, wanted: &str) -> String {
     format!(
-        "umask 022; mkdir -p {STATE_DIR} && cd {STATE_DIR} || exit 1\n\
-         exec 9>>lock && flock -w 15 9 || {{ echo 'the lock is busy' >&2; exit 1; }}\n\
-         NOW=$(cat claim.json 2>/dev/null)\n\
-         [ \"$NOW\" = {} ] || {{ printf '%s\\n' \"$NOW\"; exit {NOT_OURS}; }}\n\
-         EVER=0; [ ! -e generation ] || read -r EVER <generation\n\
-         [ \"$EVER\" -ge {generation} ] || {{ echo {generation} >generation.new && sync generation.new && \
-         mv generation.new generation; }} || exit 1\n\
-         printf '%s\\n' {} >claim.json.new && sync claim.json.new && mv claim.json.new claim.json\n",
+        "{}cd {STATE_DIR} || exit 1\nNOW=$(cat claim.json 2>/dev/null)\nWANTED={}\n\
+         [ \"$NOW\" = {} ] || {{ printf 'there %s\\n' \"$NOW\"; exit 0; }}\n\
+         [ \"$EVER $NOW\" != \"$OUR_GENERATION $WANTED\" ] || {{ echo already; exit 0; }}\n\
+         raise || exit $?\n\
+         printf '%s\\n' \"$WANTED\" >claim.json.new && sync claim.json.new && mv claim.json.new claim.json && sync .\n",
+        owner.fence().held("not_newer"),
+        quote(wanted),
         quote(expected),
-        quote(wanted)
     )
 }
 
@@ -136,6 +206,7 @@ pub(crate) fn succeeded(host: &HostName, what: &str, output: &Output) -> Result<
     match output.status {
         0 => Ok(()),
         NOT_OURS => Err(superseded(host, detail)),
+        LOCKED => Err(locked(host, what, detail)),
         _ if detail.contains("No space left on device") => Err(Failure {
             kind: FailureKind::DiskFull,
             what: format!("{host}: {what}: no space left on the disk"),
@@ -149,8 +220,18 @@ pub(crate) fn succeeded(host: &HostName, what: &str, output: &Output) -> Result<
     }
 }
 
+/// Somebody else's command is under way there: it ends.
+pub(crate) fn locked(host: &HostName, what: &str, detail: String) -> Failure {
+    let what = format!("{host}: {what}: another command of reconcile holds the lock there");
+    Failure { kind: FailureKind::TimedOut, what, detail }
+}
+
+/// The fence has refused us; `detail` is what it said.
 pub(crate) fn superseded(host: &HostName, detail: String) -> Failure {
-    Failure { kind: FailureKind::Superseded, what: format!("the claim on {host} is not ours"), detail }
+    let outlived = detail.lines().find(|line| line.contains(" may change nothing"));
+    let what = outlived
+        .map_or_else(|| format!("the claim on {host} is not ours"), |outlived| format!("{host}: {outlived}"));
+    Failure { kind: FailureKind::Superseded, what, detail }
 }
 
 fn bug(host: &HostName, error: &serde_json::Error) -> Failure {
@@ -173,16 +254,65 @@ mod tests {
             commit: "c0ffee".into(),
             found: rows.iter().map(row).collect::<BTreeSet<_>>(),
             at: jiff::Timestamp::UNIX_EPOCH,
+            expires: None,
         }
+    }
+
+    /// What a shell says to scripts in one folder, each its exit code and last word.
+    fn fenced(scripts: &[(u64, &str, &str)]) -> Vec<(i32, String)> {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |(generation, process, script): &(u64, &str, &str)| {
+            let owner = Owner {
+                service: "deploy-01".into(),
+                generation: Generation(*generation),
+                process: (*process).into(),
+            };
+            let text = owner.fence_in(&folder.path().display().to_string()).held(script);
+            let output = std::process::Command::new("sh").args(["-c", &text]).output().unwrap();
+            (output.status.code().unwrap(), last_lines(&String::from_utf8_lossy(&output.stderr), 1))
+        };
+        scripts.iter().map(run).collect()
     }
 
     #[test]
     fn a_claim_begins_with_what_the_fence_looks_for() {
-        let owner = Owner { service: "de\"ploy".into(), generation: Generation(7) };
+        let process = "1".to_owned();
+        let owner = Owner { service: "de\"ploy".into(), generation: Generation(7), process };
         let text = serde_json::to_string(&claim("de\"ploy", 7, &[])).unwrap();
         assert!(text.starts_with(&owner.beginning()), "{text}");
         let older = serde_json::to_string(&claim("de\"ploy", 70, &[])).unwrap();
         assert!(!older.starts_with(&owner.beginning()));
+    }
+
+    #[test]
+    fn a_claim_of_a_program_that_knew_no_expiry_is_read() {
+        let text = serde_json::to_string(&claim("a", 7, &[])).unwrap();
+        assert!(!text.contains("expires"), "{text}");
+        assert_eq!(serde_json::from_str::<Claim>(&text).unwrap(), claim("a", 7, &[]));
+    }
+
+    #[test]
+    fn a_newer_generation_keeps_an_older_one_off_for_ever_and_says_which() {
+        let said = fenced(&[(3, "a", "raise"), (5, "b", "raise"), (3, "a", "raise"), (5, "b", "not_newer")]);
+        let codes: Vec<i32> = said.iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, [0, 0, NOT_OURS, 0]);
+        assert_eq!(
+            said[2].1,
+            "generation 5 of service deploy-01 has been there: generation 3 may change nothing any more"
+        );
+    }
+
+    #[test]
+    fn of_two_processes_with_one_generation_the_first_to_come_has_it() {
+        let said = fenced(&[(4, "a", "raise"), (4, "b", "raise"), (4, "a", "raise"), (5, "b", "raise")]);
+        assert_eq!(said.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [0, NOT_OURS, 0, 0]);
+        assert!(said[1].1.starts_with("another process has been there"), "{}", said[1].1);
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_read_lets_nobody_pass() {
+        let said = fenced(&[(4, "a", "echo x >\"$OUR_MEMORY\""), (4, "a", "raise")]);
+        assert_eq!(said[1].0, NOT_OURS);
     }
 
     #[test]

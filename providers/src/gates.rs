@@ -1,7 +1,7 @@
 //! Gates: one reading of a condition on the outside world, by Alertmanager or by Prometheus.
 
-mod alertmanager;
-mod prometheus;
+pub(crate) mod alertmanager;
+pub(crate) mod prometheus;
 
 use jiff::Timestamp;
 use model::{Gate, GateQuestion, GateState, Verdict};
@@ -11,14 +11,14 @@ use crate::http::{Answer, Http, HttpError, one_line};
 
 /// What one reading says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Said {
-    verdict: Verdict,
-    value: String,
+pub(crate) struct Said {
+    pub(crate) verdict: Verdict,
+    pub(crate) value: String,
 }
 
 /// Why a gate could not be judged.
 #[derive(Debug, thiserror::Error)]
-enum GateError {
+pub(crate) enum GateError {
     /// No answer.
     #[error("{}", .0.words())]
     Http(#[from] HttpError),

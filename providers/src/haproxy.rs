@@ -3,8 +3,11 @@
 //! Old workers: a reload leaves the former worker running until its sessions end. Its sessions cannot be seen through
 //! the runtime socket. They are read through the master's socket (Debian's unit has one); where there is none, an old worker is
 //! still noticed by its process, and then every row counts one session until it is gone.
+//!
+//! Every change carries its owner's fence, and is refused where a newer service has been: the fence is checked, and what
+//! it remembers raised, in the same script and under the same lock as the change. See [`crate::claim::raise`].
 
-mod parse;
+pub(crate) mod parse;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,12 +15,16 @@ use std::time::Duration;
 use model::{Failure, FailureKind, HostName, NodeState, Outcome, RowId, Unknown, UnknownKind};
 use tokio::task::JoinSet;
 
+use crate::claim::{Fence, succeeded};
 use crate::shell::{last_lines, quote, sections};
-use crate::ssh::Ssh;
+use crate::ssh::{Output, Ssh};
 pub use parse::{Unreadable, parse_node};
 
 /// A healthy HAProxy answers in milliseconds; one that is busy with a reload takes a second.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Changes take turns on a node, so one may wait for others.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What to do with server rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +69,14 @@ impl Command {
     }
 }
 
-/// Reads one node. `socket` is HAProxy's admin socket there. Changes nothing.
+/// Reads one node. `socket` is HAProxy's admin socket there, `memory` the file of [`crate::claim::memory`]. Changes nothing.
 ///
 /// # Errors
 /// The obstacle, as a fact: no connection, no `socat`, no socket, or an answer that we cannot read.
-pub async fn observe(ssh: &Ssh, node: &HostName, socket: &str) -> Result<NodeState, Unknown> {
-    let script = format!("{}{}", prelude(socket), include_str!("haproxy/observe.sh"));
-    let output = ssh.run(node, &script, DEADLINE).await.map_err(|error| error.to_unknown())?;
+pub async fn observe(ssh: &Ssh, node: &HostName, socket: &str, memory: &str) -> Result<NodeState, Unknown> {
+    let script =
+        format!("MEMORY={}\n{}{}", quote(memory), prelude(socket), include_str!("haproxy/observe.sh"));
+    let output = ssh.read(node, &script, DEADLINE).await.map_err(|error| error.to_unknown())?;
     parse_node(&output.stdout).map_err(|error| {
         let words = last_lines(&output.stderr, 1);
         let detail = if words.is_empty() { error.to_string() } else { words };
@@ -81,9 +89,11 @@ pub async fn observe(ssh: &Ssh, node: &HostName, socket: &str) -> Result<NodeSta
 /// `sockets` names the admin socket of every node in `rows`.
 ///
 /// # Errors
-/// The first node's failure: `LoadBalancerRefused` with the row, or no connection. Other nodes may have done it.
+/// The first node's failure: `Superseded` where a newer service has been, `LoadBalancerRefused` with the row, or no
+/// connection. Other nodes may have done it.
 pub async fn command(
     ssh: &std::sync::Arc<Ssh>,
+    fence: &Fence,
     command: Command,
     rows: &BTreeSet<RowId>,
     sockets: &BTreeMap<HostName, String>,
@@ -95,8 +105,8 @@ pub async fn command(
     let mut asked = JoinSet::new();
     for (node, rows) in nodes {
         let socket = sockets.get(node).cloned().ok_or_else(|| unknown_node(node))?;
-        let (ssh, node) = (std::sync::Arc::clone(ssh), node.clone());
-        asked.spawn(async move { command_node(&ssh, &node, &socket, command, &rows).await });
+        let (ssh, node, fence) = (std::sync::Arc::clone(ssh), node.clone(), fence.clone());
+        asked.spawn(async move { command_node(&ssh, &fence, &node, &socket, command, &rows).await });
     }
     let mut changed = false;
     let mut failures = Vec::new();
@@ -117,6 +127,7 @@ pub async fn command(
 /// Whether anything changed on this node.
 async fn command_node(
     ssh: &Ssh,
+    fence: &Fence,
     node: &HostName,
     socket: &str,
     command: Command,
@@ -124,14 +135,14 @@ async fn command_node(
 ) -> Result<bool, Failure> {
     let texts: Vec<String> =
         rows.iter().map(|row| command.text(row.backend.as_str(), row.server.as_str())).collect();
-    let mut script = prelude(socket);
+    let mut script = fence.held("raise") + &prelude(socket);
     script += "printf '@@before\\n'; ask 'show servers state'\n";
     script += &format!("printf '\\n@@answers\\n'; ask {}\n", quote(&texts.join(";")));
     if command == Command::Cut {
         script += &format!("COMMANDS={}\n{}", quote(&texts.join("\n")), include_str!("haproxy/cut_old.sh"));
     }
     script += "printf '\\n@@after\\n'; ask 'show servers state'\n";
-    let output = ssh.run(node, &script, DEADLINE).await.map_err(|error| error.to_failure())?;
+    let output = change(ssh, node, &script).await?;
     let parts = sections(&output.stdout);
     let part = |name: &str| parts.get(name).copied().unwrap_or_default();
     let complain = |what: String| refused(what, last_lines(&output.stderr, 10));
@@ -166,9 +177,10 @@ async fn command_node(
 ///
 /// # Errors
 /// `LoadBalancerRefused` with the row: a weight that its backend does not take, no such row, or no effect; other rows
-/// may have changed. Or no connection.
+/// may have changed. `Superseded` where a newer service has been. Or no connection.
 pub async fn weigh(
     ssh: &Ssh,
+    fence: &Fence,
     node: &HostName,
     socket: &str,
     weights: &BTreeMap<RowId, u32>,
@@ -178,12 +190,13 @@ pub async fn weigh(
         .map(|(row, weight)| format!("set server {}/{} weight {weight}", row.backend, row.server));
     let commands: Vec<String> = commands.collect();
     let script = format!(
-        "{}printf '@@before\\n'; ask 'show servers state'\nprintf '\\n@@answers\\n'; ask {}\n\
+        "{}{}printf '@@before\\n'; ask 'show servers state'\nprintf '\\n@@answers\\n'; ask {}\n\
          printf '\\n@@after\\n'; ask 'show servers state'\n",
+        fence.held("raise"),
         prelude(socket),
         quote(&commands.join(";"))
     );
-    let output = ssh.run(node, &script, DEADLINE).await.map_err(|error| error.to_failure())?;
+    let output = change(ssh, node, &script).await?;
     let complain = |what: String| refused(what, last_lines(&output.stderr, 10));
     let parts = sections(&output.stdout);
     let part = |name: &str| parts.get(name).copied().unwrap_or_default();
@@ -205,6 +218,16 @@ pub async fn weigh(
     }
     let done = format!("weighed {} of {node}", weights.len());
     Ok(if changed { Outcome::Changed(done) } else { Outcome::AlreadyDone })
+}
+
+/// Runs a script of changes, which begins with the fence. Its other ends are told by what it printed.
+async fn change(ssh: &Ssh, node: &HostName, script: &str) -> Result<Output, Failure> {
+    let output = ssh.run(node, script, CHANGE_DEADLINE).await.map_err(|error| error.to_failure())?;
+    // Before this line nothing was asked of HAProxy.
+    if !output.stdout.contains("@@before") {
+        succeeded(node, "fence", &output)?;
+    }
+    Ok(output)
 }
 
 /// `ask COMMANDS` speaks to the worker, `ask_master` to its master.

@@ -11,12 +11,15 @@ use std::time::Duration;
 
 use model::{Failure, FailureKind, HostName, StepId};
 
-use crate::claim::{NOT_OURS, Owner, STATE_DIR, succeeded, superseded};
+use crate::claim::{NOT_OURS, Owner, STATE_DIR, locked, succeeded, superseded};
 use crate::shell::{last_lines, quote, sections};
 use crate::ssh::Ssh;
 
 /// A job has no deadline of its own; the connection's keep-alive notices a host that is gone.
 const FOREVER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// All that a job says which found the lock held: it never began.
+const NOT_BEGUN: &str = "reconcile: the lock is busy";
 
 /// A script that changes a host.
 #[derive(Clone, Debug)]
@@ -65,6 +68,7 @@ pub async fn run(ssh: &Ssh, job: &Job<'_>) -> Result<Ended, Failure> {
     if let Some(code) = parts.get("exit") {
         return match code.trim().parse().unwrap_or(-1) {
             NOT_OURS => Err(superseded(job.host, last_lines(words, 1))),
+            _ if words.trim_end() == NOT_BEGUN => Err(locked(job.host, job.kind, String::new())),
             code => Ok(Ended::Exited { code, output: words.to_owned() }),
         };
     }
@@ -83,7 +87,7 @@ fn text(job: &Job<'_>) -> String {
         "STEP={}\nKIND={}\nROOT={STATE_DIR}\nFENCE={}\nSCRIPT={}\nRUN={}\n{}",
         quote(job.step.as_str()),
         quote(job.kind),
-        quote(&job.owner.fence()),
+        quote(job.owner.fence().text()),
         quote(job.script),
         quote(include_str!("jobs/run.sh")),
         include_str!("jobs/start.sh")

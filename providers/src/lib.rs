@@ -5,6 +5,8 @@ pub mod agent;
 pub mod apt;
 pub mod checks;
 pub mod claim;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gates;
 pub mod haproxy;
 pub mod http;

@@ -89,10 +89,10 @@ fn text(migration: &Migration<'_>) -> String {
         quote(job.as_str()),
         // What a check leaves behind goes with it; a migration is never ended by us.
         if timeout.is_some() { "control-group" } else { "process" },
-        quote(&owner.fence()),
+        quote(owner.fence().text()),
         quote(&script(migration)),
         quote(include_str!("migrations/run.sh")),
-        owner.fence(),
+        owner.fence().text(),
         include_str!("migrations/start.sh")
     )
 }
@@ -174,7 +174,7 @@ mod tests {
         let migration = Migration {
             host: &"deploy-01".into(),
             job: &JobName::new(&"staging".into(), &key, 1),
-            owner: &Owner { service: "a".to_owned(), generation: Generation(1) },
+            owner: &Owner { service: "a".to_owned(), generation: Generation(1), process: "p".to_owned() },
             ready: None,
             command: &Argv(vec!["migrate".into(), "it's; $all".into()]),
             env: &BTreeMap::from([("SKIP".to_owned(), "$(true)'".to_owned())]),

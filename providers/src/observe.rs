@@ -20,7 +20,8 @@ pub use probe::{Prober, ProberError};
 /// Longer than any healthy answer, shorter than a person's patience.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Reads a host by its role, and its configuration agent when there is one to ask.
+/// Reads a host by its role, and its configuration agent when there is one to ask. `memory` is the file of
+/// [`crate::claim::memory`].
 ///
 /// Jobs that must not run twice ([`crate::migrations`]) are told in `jobs` once they have ended, and never in `job` or
 /// `in_doubt`: who wants one asks for it by its name.
@@ -34,8 +35,9 @@ pub async fn observe(
     role: &Role,
     environment: &EnvironmentName,
     agent: Option<&ConfigAgent>,
+    memory: &str,
 ) -> Result<HostState, Unknown> {
-    let script = script(host, role, environment, agent);
+    let script = format!("MEMORY={}\n{}", quote(memory), script(host, role, environment, agent));
     let asked = async {
         match role.health.as_ref().map(|health| &health.probe) {
             Some(Probe::Http(url)) => Some(prober.http(&place(url, host)).await),
@@ -43,7 +45,7 @@ pub async fn observe(
             Some(Probe::Command(_)) | None => None,
         }
     };
-    let (output, health) = tokio::join!(ssh.run(host, &script, DEADLINE), asked);
+    let (output, health) = tokio::join!(ssh.read(host, &script, DEADLINE), asked);
     let output = output.map_err(|error| error.to_unknown())?;
     let mut state = parse_host(&output.stdout, role).map_err(|error| {
         let words = last_lines(&output.stderr, 1);

@@ -8,7 +8,7 @@
 //! Files that somebody else has changed are told by the checksums that `dpkg --verify` uses. When they are exactly as
 //! the patch would leave them, the patch is taken for applied.
 
-mod parse;
+pub(crate) mod parse;
 
 use std::time::Duration;
 
@@ -118,7 +118,8 @@ async fn upload(ssh: &Ssh, host: &HostName, owner: &Owner, patch: &PatchFile) ->
     let (at, part) = (format!("{STATE_DIR}/{INCOMING}"), format!("{}.{}", patch.sha256, owner.generation));
     let mut sign = ">";
     for text in parts(&patch.contents) {
-        let script = format!("mkdir -p {at} && printf '%s' {} {sign}{at}/{part}", quote(text));
+        let put = format!("mkdir -p {at} && printf '%s' {} {sign}{at}/{part}", quote(text));
+        let script = owner.fence().held("claimed") + &put;
         let output = ssh.run(host, &script, DEADLINE).await.map_err(|error| error.to_failure())?;
         succeeded(host, "sending a patch", &output)?;
         sign = ">>";

@@ -2,21 +2,23 @@
 
 mod error;
 mod master;
+mod reader;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use model::HostName;
-use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use openssh::{Child, ControlPersist, KnownHosts, Session, SessionBuilder};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use error::SshError;
 use error::{classify_command, classify_connect};
 use master::ControlDir;
+use reader::{Reader, spawn};
 
 /// Handshakes cost a core some 50 ms each, and sshd refuses at random above 10 unfinished ones per target
 /// (`MaxStartups 10:30:100`); a bastion in front of the fleet is one target.
@@ -24,6 +26,12 @@ const CONNECTS_AT_ONCE: usize = 32;
 
 /// sshd allows ten sessions on a connection (`MaxSessions`); two stay free for a person on the same master.
 const SESSIONS_PER_HOST: usize = 8;
+
+/// Readers of one host that wait to be asked: a host can be a load balancer's node as well. They take up sessions.
+const READERS_PER_HOST: usize = 2;
+
+/// A reader that nobody asked for this long ends: a host that left the fleet is let go.
+const READER_IDLE: Duration = Duration::from_secs(300);
 
 /// A master whose service was killed leaves by itself after this. Longer than any interval at which we look at a host.
 const IDLE_S: NonZeroUsize = NonZeroUsize::new(600).expect("600 is not 0");
@@ -66,6 +74,7 @@ pub struct Ssh {
     control: ControlDir,
     hosts: Mutex<BTreeMap<HostName, Arc<Line>>>,
     connecting: Semaphore,
+    swept: Mutex<Instant>,
 }
 
 /// The line to one host: at most one connection, made when first needed.
@@ -73,7 +82,29 @@ pub struct Ssh {
 struct Line {
     folder: PathBuf,
     session: AsyncMutex<Option<Arc<Session>>>,
-    sessions: Semaphore,
+    sessions: Arc<Semaphore>,
+    readers: Mutex<Vec<Reader>>,
+}
+
+impl Line {
+    fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A waiting reader of this script, for one question. Whoever asks holds it alone.
+    fn take_reader(&self, script: &str) -> Option<Reader> {
+        let mut readers = self.readers();
+        let at = readers.iter().position(|reader| reader.runs(script))?;
+        Some(readers.remove(at))
+    }
+
+    fn keep_reader(&self, reader: Reader) {
+        let mut readers = self.readers();
+        if readers.len() >= READERS_PER_HOST {
+            readers.remove(0);
+        }
+        readers.push(reader);
+    }
 }
 
 impl Ssh {
@@ -86,7 +117,8 @@ impl Ssh {
         master::remove_stale(&config.control_parent);
         let control = ControlDir::create(&config.control_parent)?;
         let connecting = Semaphore::new(CONNECTS_AT_ONCE);
-        Ok(Self { config, control, hosts: Mutex::default(), connecting })
+        let swept = Mutex::new(Instant::now());
+        Ok(Self { config, control, hosts: Mutex::default(), connecting, swept })
     }
 
     /// Runs a POSIX shell script as root on a host, without a tty and with empty standard input, and waits for its end.
@@ -99,17 +131,21 @@ impl Ssh {
     /// may still run. In both cases the connection is gone and the next call makes a new one.
     pub async fn run(&self, host: &HostName, script: &str, deadline: Duration) -> Result<Output, SshError> {
         let line = self.line(host);
-        match timeout(deadline, self.attempt(host, &line, script)).await {
-            Ok(result) => result,
-            Err(_) => {
-                // A frozen master answers nobody and never ends by itself, so it is ended here, by its own folder.
-                self.hang_up(&line).await;
-                Err(SshError::TimedOut {
-                    host: host.clone(),
-                    detail: format!("no answer in {:.1} s", deadline.as_secs_f32()),
-                })
-            }
-        }
+        self.in_time(host, &line, deadline, self.attempt(host, &line, script)).await
+    }
+
+    /// Like [`run`](Self::run), for a script that changes nothing and will be run again: its session is kept, and asked
+    /// anew by the next call with the same script. Nothing that one reading leaves in variables reaches the next.
+    ///
+    /// Line ends at the end of the standard output become one. A kept session that was found dead before it was asked is
+    /// replaced once. Dropping the future ends the session.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn read(&self, host: &HostName, script: &str, deadline: Duration) -> Result<Output, SshError> {
+        self.sweep();
+        let line = self.line(host);
+        self.in_time(host, &line, deadline, self.ask(host, &line, script)).await
     }
 
     /// Ends every connection and leaves no process behind.
@@ -118,8 +154,20 @@ impl Ssh {
         self.control.clear();
     }
 
-    fn lines(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostName, Arc<Line>>> {
-        self.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lines(&self) -> MutexGuard<'_, BTreeMap<HostName, Arc<Line>>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the readers that nobody has asked for long. Looks seldom, since it looks at every host.
+    fn sweep(&self) {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.elapsed() < READER_IDLE / 5 {
+            return;
+        }
+        *swept = Instant::now();
+        for line in self.lines().values() {
+            line.readers().retain(|reader| reader.used().elapsed() < READER_IDLE);
+        }
     }
 
     fn line(&self, host: &HostName) -> Arc<Line> {
@@ -128,36 +176,102 @@ impl Ssh {
             Arc::new(Line {
                 folder: self.control.next_folder(),
                 session: AsyncMutex::new(None),
-                sessions: Semaphore::new(SESSIONS_PER_HOST),
+                sessions: Arc::new(Semaphore::new(SESSIONS_PER_HOST)),
+                readers: Mutex::default(),
             })
         });
         Arc::clone(line)
     }
 
-    async fn attempt(&self, host: &HostName, line: &Line, script: &str) -> Result<Output, SshError> {
-        let _permit = line.sessions.acquire().await.map_err(|_| SshError::closed(host))?;
-        let command = as_root(script);
-        let (session, reused) = self.session(host, line).await?;
-        match execute(&session, &command).await {
-            // The control socket is gone, so nothing was sent: the host rebooted, or the master left.
-            Err(openssh::Error::Disconnected) if reused => {
-                self.forget(line, &session).await;
-                let (session, _) = self.session(host, line).await?;
-                self.conclude(host, line, &session, execute(&session, &command).await).await
-            }
-            result => self.conclude(host, line, &session, result).await,
+    /// Gives up at the deadline.
+    async fn in_time(
+        &self,
+        host: &HostName,
+        line: &Line,
+        deadline: Duration,
+        attempt: impl Future<Output = Result<Output, SshError>>,
+    ) -> Result<Output, SshError> {
+        if let Ok(result) = timeout(deadline, attempt).await {
+            return result;
         }
+        // A frozen master answers nobody and never ends by itself, so it is ended here, by its own folder.
+        self.hang_up(line).await;
+        let detail = format!("no answer in {:.1} s", deadline.as_secs_f32());
+        Err(SshError::TimedOut { host: host.clone(), detail })
     }
 
-    async fn conclude(
+    async fn attempt(&self, host: &HostName, line: &Line, script: &str) -> Result<Output, SshError> {
+        let (session, child, _permit) = self.open(host, line, script).await?;
+        let output = child.wait_with_output().await.map(|output| Output {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        });
+        self.conclude(host, line, &session, output).await
+    }
+
+    async fn ask(&self, host: &HostName, line: &Line, script: &str) -> Result<Output, SshError> {
+        let nonce = reader::nonce();
+        let mut waiting = line.take_reader(script);
+        if let Some(reader) = &mut waiting
+            && !reader.ask(&nonce).await
+        {
+            waiting = None;
+        }
+        let reader = match waiting {
+            Some(reader) => reader,
+            None => {
+                let mut reader = self.reader(host, line, script).await?;
+                // When it has ended already, its answer tells why.
+                reader.ask(&nonce).await;
+                reader
+            }
+        };
+        let session = Arc::clone(reader.session());
+        let answer = reader.answer(&nonce).await;
+        let (output, reader) = self.conclude(host, line, &session, answer).await?;
+        if let Some(reader) = reader {
+            line.keep_reader(reader);
+        }
+        Ok(output)
+    }
+
+    async fn reader(&self, host: &HostName, line: &Line, script: &str) -> Result<Reader, SshError> {
+        let (session, child, permit) = self.open(host, line, &reader::resident(script)).await?;
+        let reader = Reader::new(script, Arc::clone(&session), child, permit);
+        self.conclude(host, line, &session, reader).await
+    }
+
+    /// Begins a script in a session of the host's connection; the permit is to be held as long as the session.
+    async fn open(
+        &self,
+        host: &HostName,
+        line: &Line,
+        script: &str,
+    ) -> Result<(Arc<Session>, Child<Arc<Session>>, OwnedSemaphorePermit), SshError> {
+        let permit = Arc::clone(&line.sessions).acquire_owned().await.map_err(|_| SshError::closed(host))?;
+        let command = as_root(script);
+        let (mut session, reused) = self.session(host, line).await?;
+        let mut opened = spawn(&session, &command).await;
+        // The control socket is gone, so nothing was sent: the host rebooted, or the master left.
+        if reused && matches!(opened, Err(openssh::Error::Disconnected)) {
+            self.forget(line, &session).await;
+            (session, _) = self.session(host, line).await?;
+            opened = spawn(&session, &command).await;
+        }
+        let child = self.conclude(host, line, &session, opened).await?;
+        Ok((session, child, permit))
+    }
+
+    async fn conclude<T>(
         &self,
         host: &HostName,
         line: &Line,
         session: &Arc<Session>,
-        result: Result<Output, openssh::Error>,
-    ) -> Result<Output, SshError> {
+        result: Result<T, openssh::Error>,
+    ) -> Result<T, SshError> {
         match result {
-            Ok(output) => Ok(output),
+            Ok(result) => Ok(result),
             Err(error) => {
                 let error = classify_command(host, &error);
                 if !matches!(error, SshError::NoSuchCommand { .. }) {
@@ -224,6 +338,7 @@ impl Ssh {
         // Whoever is connecting fails now that its ssh is dead, and lets go of the slot.
         master::end(&line.folder);
         let mut slot = line.session.lock().await;
+        line.readers().clear();
         // Somebody may have connected between these two lines; an unused master must not stay behind.
         master::end(&line.folder);
         *slot = None;
@@ -235,15 +350,6 @@ impl Drop for Ssh {
         self.close_all();
         self.control.remove();
     }
-}
-
-async fn execute(session: &Session, command: &str) -> Result<Output, openssh::Error> {
-    let output = session.raw_command(command).output().await?;
-    Ok(Output {
-        status: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
 }
 
 /// `/` belongs to root everywhere, so `-O /` tells without another process whether we are root.

@@ -38,7 +38,7 @@ fn script(package: &PackageName, state: &str) -> String {
 }
 
 /// Lines of `package | version | source`. What only sources of source packages have cannot be installed.
-fn parse(text: &str, package: &PackageName) -> BTreeSet<Version> {
+pub(crate) fn parse(text: &str, package: &PackageName) -> BTreeSet<Version> {
     let offered = |line: &str| {
         let mut fields = line.split('|').map(str::trim);
         let (name, version, source) = (fields.next()?, fields.next()?, fields.next()?);

@@ -13,7 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use loopback::{Running, Sshd, free_port, missing};
-use model::{Admin, FailureKind, HostName, NodeState, Outcome, Row, RowCheck, RowId, UnknownKind};
+use model::{
+    Admin, FailureKind, Generation, HostName, NodeState, Outcome, Row, RowCheck, RowId, UnknownKind,
+};
+use providers::claim::{Fence, Owner};
 use providers::haproxy::{Command, command, observe, weigh};
 use providers::ssh::Ssh;
 use web::Web;
@@ -62,7 +65,8 @@ impl Bench {
     }
 
     async fn see(&self) -> NodeState {
-        observe(&self.ssh, &self.node, &self.socket()).await.unwrap()
+        let memory = self.state_dir() + "/generation.deploy-01";
+        observe(&self.ssh, &self.node, &self.socket(), &memory).await.unwrap()
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&NodeState) -> bool) -> NodeState {
@@ -77,8 +81,21 @@ impl Bench {
     }
 
     async fn tell(&self, what: Command, rows: &[RowId]) -> Result<Outcome, model::Failure> {
+        self.tell_as(&self.fence(1), what, rows).await
+    }
+
+    async fn tell_as(&self, fence: &Fence, what: Command, rows: &[RowId]) -> Result<Outcome, model::Failure> {
         let sockets = BTreeMap::from([(self.node.clone(), self.socket())]);
-        command(&self.ssh, what, &rows.iter().cloned().collect::<BTreeSet<_>>(), &sockets).await
+        command(&self.ssh, fence, what, &rows.iter().cloned().collect::<BTreeSet<_>>(), &sockets).await
+    }
+
+    fn state_dir(&self) -> String {
+        self.sshd.dir.path().join("state").display().to_string()
+    }
+
+    fn fence(&self, generation: u64) -> Fence {
+        let (service, process) = ("deploy-01".to_owned(), "p".to_owned());
+        Owner { service, generation: Generation(generation), process }.fence_in(&self.state_dir())
     }
 
     fn slow_request(&self) -> TcpStream {
@@ -152,7 +169,8 @@ async fn weights_are_set_in_one_go_and_read_back() {
     let bench = Bench::start();
     let set = async |rows: &[(&str, &str, u32)]| {
         let of = |(backend, server, weight): &(&str, &str, u32)| (bench.row(backend, server), *weight);
-        weigh(&bench.ssh, &bench.node, &bench.socket(), &rows.iter().map(of).collect()).await
+        let rows = rows.iter().map(of).collect();
+        weigh(&bench.ssh, &bench.fence(1), &bench.node, &bench.socket(), &rows).await
     };
     let wanted = [("web", "web-1", 0), ("web", "web-2", 256), ("plain", "web-1", 19)];
     assert!(matches!(set(&wanted).await, Ok(Outcome::Changed(_))));
@@ -172,6 +190,53 @@ async fn weights_are_set_in_one_go_and_read_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_older_changes_a_node_where_a_newer_service_has_been() {
+    if missing(&["sshd", "haproxy", "socat"]) {
+        return;
+    }
+    let bench = Bench::start();
+    let rows = [bench.row("web", "web-1")];
+    assert_eq!(bench.see().await.last_generation, None);
+    bench.tell_as(&bench.fence(3), Command::Drain, &rows).await.unwrap();
+    assert_eq!(bench.see().await.last_generation, Some(Generation(3)));
+    let older = bench.fence(2);
+    for command in [Command::Ready, Command::Maint, Command::Cut] {
+        let failure = bench.tell_as(&older, command, &rows).await.unwrap_err();
+        let what = "127.0.0.5: generation 3 of service deploy-01 has been there: generation 2 may change nothing any more";
+        assert_eq!((failure.kind, failure.what.as_str()), (FailureKind::Superseded, what));
+    }
+    let weights = BTreeMap::from([(bench.row("web", "web-2"), 9)]);
+    let failure = weigh(&bench.ssh, &older, &bench.node, &bench.socket(), &weights).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Superseded);
+    let state = bench.see().await;
+    assert_eq!((of(&state, "web", "web-1").admin, of(&state, "web", "web-2").weight), (Admin::Drain, 7));
+    bench.tell_as(&bench.fence(4), Command::Ready, &rows).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_waited_behind_a_newer_service_is_refused_when_its_turn_comes() {
+    if missing(&["sshd", "haproxy", "socat"]) {
+        return;
+    }
+    let bench = Bench::start();
+    let rows = [bench.row("web", "web-1")];
+    bench.tell_as(&bench.fence(1), Command::Drain, &rows).await.unwrap();
+    // The newer service holds the node's lock while the older one's command arrives, and raises what it remembers.
+    let newer = format!(
+        "exec 9>>{0}/lock && flock 9 && touch {0}/held && sleep 1 && echo '2 q' >{0}/generation.deploy-01",
+        bench.state_dir()
+    );
+    let mut newer = Running(Process::new("sh").args(["-c", &newer]).spawn().unwrap());
+    while !std::path::Path::new(&(bench.state_dir() + "/held")).exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let failure = bench.tell_as(&bench.fence(1), Command::Ready, &rows).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Superseded, "{failure:?}");
+    assert!(newer.0.wait().unwrap().success());
+    assert_eq!(of(&bench.see().await, "web", "web-1").admin, Admin::Drain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_command_names_the_row() {
     if missing(&["sshd", "haproxy", "socat"]) {
         return;
@@ -181,7 +246,7 @@ async fn a_refused_command_names_the_row() {
     let failure = bench.tell(Command::Drain, &rows).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::LoadBalancerRefused);
     assert_eq!(failure.what, "web/web-9 on 127.0.0.5: drain refused: No such server.");
-    let unknown = observe(&bench.ssh, &bench.node, "/nowhere.sock").await.unwrap_err();
+    let unknown = observe(&bench.ssh, &bench.node, "/nowhere.sock", "/nowhere").await.unwrap_err();
     assert_eq!(unknown.kind, UnknownKind::Unreadable);
     assert!(unknown.detail.contains("/nowhere.sock"), "{}", unknown.detail);
 }

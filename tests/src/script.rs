@@ -244,8 +244,13 @@ impl Stage {
     }
 
     /// Ends the service as SIGKILL does: at once, with everything left as it is.
+    ///
+    /// # Panics
+    /// When a plan of it would have broken a promise.
     pub fn kill(&mut self) -> String {
         if let Some(service) = self.service.take() {
+            let refusals = service.handle.refusals();
+            assert_eq!(refusals.plans, 0, "a plan would have broken a promise: {refusals:?}");
             service.task.abort();
             service.stop.cancel();
         }

@@ -1,8 +1,8 @@
 export HOME=/root LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 cd /
-# The claim is ours now; the lock is not held while a command of the user's runs.
-under_lock() { (lock_host || { echo 'the lock is busy' >&2; exit 1; }; claimed || exit 75; "$@" || exit 1) || exit $?; }
+# The claim is ours, and stays so to the end: the lock is held by this script alone, by no command that it starts.
+lock_claimed() { lock_host || { echo 'the lock is busy' >&2; exit 74; }; claimed || exit $?; }
 told() { echo "ended with $1: $2" >&2; exit 21; }
 # No answer in time is neither yes nor no.
 activity() {

@@ -7,7 +7,8 @@ if [ "$ACTIVE" != 0 ]; then
   exit 0
 fi
 busy && exit 27
-under_lock mark
+lock_claimed
+mark || exit 1
 pause_command || told "$?" "$PAUSE"
 activity && { echo "it is still active after: $PAUSE" >&2; exit 1; }
 exit 0

@@ -1,7 +1,7 @@
 MARK=$STATE/agent-paused
 [ -e "$MARK" ] || { echo '@@already'; exit 0; }
-under_lock true
+lock_claimed
 resume_command || told "$?" "$RESUME"
 activity || { echo "it is not active after: $RESUME" >&2; exit 1; }
-under_lock unmark
+unmark || exit 1
 exit 0

@@ -1,5 +1,7 @@
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l NEEDRESTART_SUSPEND=1
 umask 022
+NEWLINE='
+'
 say() { printf '%s\n' "$*"; }
 # The lock is waited for only so long that a passing holder does not matter; a lasting one is to be reported.
 apt() {
@@ -10,7 +12,7 @@ apt() {
 refresh() { SHOWN_OF=; apt-get -q update -o Acquire::Retries=1 -o Acquire::http::Timeout=20; }
 names() { for WORD in $WANTED; do say "${WORD%%=*}"; done; }
 # dpkg's journal is not empty.
-interrupted() { ls /var/lib/dpkg/updates | grep -q '^[0-9]'; }
+interrupted() { for FILE in /var/lib/dpkg/updates/[0-9]*; do [ ! -e "$FILE" ] || return 0; done; return 1; }
 # Every wanted package is wholly installed at its version.
 right() {
   interrupted && return 1
@@ -28,8 +30,9 @@ preferences() {
   for WORD in $WANTED; do
     PACKAGE=${WORD%%=*}
     show "$WORD"
-    SOURCE=$(say "$SHOWN" | sed -n 's/^Source: *\([^ ]*\).*/\1/p' | head -n 1)
-    printf 'Package: src:%s\nPin: version %s\nPin-Priority: %s\n\n' "${SOURCE:-$PACKAGE}" "${WORD#*=}" "$1"
+    SOURCE=${SHOWN#*"${NEWLINE}Source: "}
+    [ "$SOURCE" != "$SHOWN" ] || SOURCE=$PACKAGE
+    printf 'Package: src:%s\nPin: version %s\nPin-Priority: %s\n\n' "${SOURCE%%[ $NEWLINE]*}" "${WORD#*=}" "$1"
     printf 'Package: %s\nPin: version %s\nPin-Priority: %s\n\n' "$PACKAGE" "${WORD#*=}" "$1"
   done
 }

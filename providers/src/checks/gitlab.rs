@@ -235,6 +235,11 @@ impl Begun for Created<'_> {
     }
 }
 
+/// How a pipeline stands, by GitLab's answer.
+pub(crate) fn read_standing(body: &str) -> Result<Standing, String> {
+    serde_json::from_str(body).map(|told| standing(&told)).map_err(|error| error.to_string())
+}
+
 /// What a status means. One that is not known is under way: time tells.
 fn standing(Told { id, status, web_url }: &Told) -> Standing {
     match status.as_str() {

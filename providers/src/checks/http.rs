@@ -104,6 +104,11 @@ fn unexpected(answer: &Answer) -> Failure {
     later(&format!("{}: {}: {}", answer.asked, answer.status, one_line(&answer.body)))
 }
 
+/// How a job stands, by the answer of its server.
+pub(crate) fn read_standing(body: &str) -> Result<Standing, String> {
+    serde_json::from_str(body).map(standing).map_err(|error| error.to_string())
+}
+
 fn standing(report: Report) -> Standing {
     let link = report.link.unwrap_or_default();
     let words = last_words(&report.output.unwrap_or_default(), &link);

@@ -61,8 +61,14 @@ async fn fetch(http: &Http, url: &str, which: &[&str], matchers: &[String]) -> R
 }
 
 /// A refusal is a JSON string.
-fn own_words(body: &str) -> Option<String> {
+pub(crate) fn own_words(body: &str) -> Option<String> {
     serde_json::from_str(body).ok()
+}
+
+/// How many alerts an answer holds, and their names.
+pub(crate) fn read(body: &str) -> Result<(usize, String), GateError> {
+    let alerts = alerts(body)?;
+    Ok((alerts.len(), told(&alerts)))
 }
 
 fn alerts(body: &str) -> Result<Vec<Alert>, GateError> {

@@ -41,12 +41,12 @@ pub(super) async fn ask(
 }
 
 /// The field `error` of a refusal.
-fn own_words(body: &str) -> Option<String> {
+pub(crate) fn own_words(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     Some(body.get("error")?.as_str()?.to_owned())
 }
 
-fn judge(body: &str, threshold: Threshold) -> Result<Said, GateError> {
+pub(crate) fn judge(body: &str, threshold: Threshold) -> Result<Said, GateError> {
     let Response { data, warnings } = serde_json::from_str(body)?;
     let (verdict, value) = match number(&data)? {
         None => (Verdict::NoData, "the query has no result".to_owned()),

@@ -1,8 +1,9 @@
 //! HAProxy's answers, read by the names in their headers: columns grow with every version.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Admin, BackendName, NodeState, Row, RowCheck, ServerName};
+use model::{Admin, BackendName, Generation, NodeState, Row, RowCheck, ServerName};
 
 use crate::shell::{sections, start_ticks};
 
@@ -41,7 +42,7 @@ pub enum Unreadable {
 }
 
 /// A number of each row, by backend and server.
-pub(super) type Numbers = BTreeMap<(String, String), u32>;
+pub(crate) type Numbers = BTreeMap<(String, String), u32>;
 
 type Key = (BackendName, ServerName);
 
@@ -49,7 +50,7 @@ type Key = (BackendName, ServerName);
 struct Table<'a> {
     name: &'static str,
     columns: Vec<&'a str>,
-    rows: Vec<Vec<&'a str>>,
+    rows: Vec<Vec<Cow<'a, str>>>,
 }
 
 impl<'a> Table<'a> {
@@ -62,8 +63,7 @@ impl<'a> Table<'a> {
         let mut lines = lines.skip_while(|line| !line.starts_with("# "));
         let header = lines.next().ok_or(Unreadable::Missing { part: name })?;
         let columns = header.trim_start_matches("# ").split(separator).collect();
-        let rows =
-            lines.take_while(|line| !line.is_empty()).map(|line| line.split(separator).collect()).collect();
+        let rows = lines.take_while(|line| !line.is_empty()).map(|line| cells(line, separator)).collect();
         Ok(Self { name, columns, rows })
     }
 
@@ -72,15 +72,35 @@ impl<'a> Table<'a> {
         at.ok_or_else(|| Unreadable::NoColumn { table: self.name, column: column.to_owned() })
     }
 
-    fn get(&self, row: &[&'a str], column: &str) -> Result<&'a str, Unreadable> {
-        Ok(row.get(self.column(column)?).copied().unwrap_or_default())
+    /// A row that ends before the column was cut off.
+    fn get<'r>(&self, row: &'r [Cow<'a, str>], column: &str) -> Result<&'r str, Unreadable> {
+        let cell = row.get(self.column(column)?);
+        cell.map(Cow::as_ref).ok_or(Unreadable::Missing { part: "a whole row" })
     }
 
-    fn number(&self, row: &[&'a str], column: &str) -> Result<u32, Unreadable> {
+    fn number(&self, row: &[Cow<'a, str>], column: &str) -> Result<u32, Unreadable> {
         let text = self.get(row, column)?;
-        let text = if text.is_empty() { "0" } else { text };
         text.parse().map_err(|_| Unreadable::NotANumber { column: column.to_owned(), text: text.to_owned() })
     }
+}
+
+/// A line's cells. A comma parts cells only outside of quotation marks, which stand doubled within them: HAProxy quotes
+/// what a server itself said.
+fn cells(line: &str, separator: char) -> Vec<Cow<'_, str>> {
+    if separator != ',' || !line.contains('"') {
+        return line.split(separator).map(Cow::from).collect();
+    }
+    let mut quoted = false;
+    let parts = line.split(|c| {
+        quoted ^= c == '"';
+        c == separator && !quoted
+    });
+    parts.map(unquoted).collect()
+}
+
+fn unquoted(cell: &str) -> Cow<'_, str> {
+    let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
+    inner.map_or(Cow::from(cell), |inner| inner.replace("\"\"", "\"").into())
 }
 
 /// The answer of the observation's script.
@@ -100,10 +120,25 @@ pub fn parse_node(text: &str) -> Result<NodeState, Unreadable> {
     let (rows, mut sticky) = rows(answers)?;
     sticky.extend(answers.lines().filter_map(table_name).map(BackendName::from));
     let mut old_sessions = BTreeMap::new();
-    for (_, body) in parts.iter().filter(|(name, _)| name.starts_with("old ")) {
-        add_old(&mut old_sessions, body, rows.keys())?;
+    let old = parts.iter().filter(|(name, _)| name.starts_with("old ")).map(|(_, body)| *body);
+    let (told, silent): (Vec<&str>, Vec<&str>) = old.partition(|body| body.contains("# pxname"));
+    for body in told {
+        add_old(&mut old_sessions, body)?;
     }
-    Ok(NodeState { process: format!("{pid}@{start}"), rows, sticky, old_sessions })
+    // Without an answer an old worker still lives, and each row may have a session there.
+    if let sessions @ 1.. = u32::try_from(silent.len()).unwrap_or(u32::MAX) {
+        rows.keys().for_each(|key| add(&mut old_sessions, key.clone(), sessions));
+    }
+    let process = format!("{pid}@{start}");
+    Ok(NodeState { process, rows, sticky, old_sessions, last_generation: last_generation(&parts)? })
+}
+
+/// The highest generation of our service that changed the node, as it remembers.
+fn last_generation(parts: &BTreeMap<&str, &str>) -> Result<Option<Generation>, Unreadable> {
+    let line = parts.get("generation").and_then(|part| part.lines().find(|line| !line.is_empty()));
+    let Some(word) = line.map(|line| line.split(' ').next().unwrap_or_default()) else { return Ok(None) };
+    let not_a_number = || Unreadable::NotANumber { column: "generation".to_owned(), text: word.to_owned() };
+    word.parse().map(|number| Some(Generation(number))).map_err(|_| not_a_number())
 }
 
 /// `show servers state` is the authority for administration, `show stat` for traffic and checks.
@@ -125,7 +160,7 @@ fn rows(answers: &str) -> Result<(BTreeMap<Key, Row>, BTreeSet<BackendName>), Un
             status: stat.get(line, "status")?.to_owned(),
             admin: admin_of(servers.number(known, "srv_admin_state")?),
             weight: servers.number(known, "srv_uweight")?,
-            sessions: stat.number(line, "scur")? + stat.number(line, "qcur")?,
+            sessions: stat.number(line, "scur")?.saturating_add(stat.number(line, "qcur")?),
             address: servers.get(known, "srv_addr")?.to_owned(),
             check: check_of(stat.get(line, "check_status")?, servers.number(known, "srv_check_state")?),
         };
@@ -164,34 +199,31 @@ fn check_of(status: &str, state: u32) -> RowCheck {
     }
 }
 
-/// Sessions of an old worker. Without an answer it still lives, and each row may have one there.
-fn add_old<'a>(
-    old: &mut BTreeMap<Key, u32>,
-    body: &str,
-    rows: impl Iterator<Item = &'a Key>,
-) -> Result<(), Unreadable> {
-    if !body.contains("# pxname") {
-        rows.for_each(|key| *old.entry(key.clone()).or_default() += 1);
-        return Ok(());
-    }
+/// Sessions of an old worker.
+fn add_old(old: &mut BTreeMap<Key, u32>, body: &str) -> Result<(), Unreadable> {
     let stat = stat(body)?;
     for line in &stat.rows {
-        let sessions = stat.number(line, "scur")? + stat.number(line, "qcur")?;
+        let sessions = stat.number(line, "scur")?.saturating_add(stat.number(line, "qcur")?);
         if sessions > 0 {
             let key = (stat.get(line, "pxname")?.into(), stat.get(line, "svname")?.into());
-            *old.entry(key).or_default() += sessions;
+            add(old, key, sessions);
         }
     }
     Ok(())
 }
 
+fn add(old: &mut BTreeMap<Key, u32>, key: Key, sessions: u32) {
+    let known = old.entry(key).or_default();
+    *known = known.saturating_add(sessions);
+}
+
 /// Administrative masks of every row.
-pub(super) fn masks(text: &str) -> Result<Numbers, Unreadable> {
+pub(crate) fn masks(text: &str) -> Result<Numbers, Unreadable> {
     numbers(text, "srv_admin_state")
 }
 
 /// Weights of every row, as commands and the configuration set them.
-pub(super) fn weights(text: &str) -> Result<Numbers, Unreadable> {
+pub(crate) fn weights(text: &str) -> Result<Numbers, Unreadable> {
     numbers(text, "srv_uweight")
 }
 
@@ -207,7 +239,7 @@ fn numbers(text: &str, column: &str) -> Result<Numbers, Unreadable> {
 
 /// The answers to commands that were joined by `;`: each ends with an empty line, and success says nothing else.
 /// None, when there are fewer than commands.
-pub(super) fn answers(text: &str, commands: usize) -> Option<Vec<String>> {
+pub(crate) fn answers(text: &str, commands: usize) -> Option<Vec<String>> {
     let mut answers = Vec::new();
     let mut answer: Vec<&str> = Vec::new();
     for line in text.lines() {
@@ -241,6 +273,34 @@ mod tests {
         assert_eq!(row(&state, "web_sticky").admin, Admin::Ready);
         assert_eq!(state.sticky, BTreeSet::from(["web_sticky".into()]));
         assert_eq!(state.old_sessions, BTreeMap::from([(("web".into(), "web-01".into()), 1)]));
+    }
+
+    #[test]
+    fn a_comma_in_what_a_server_said_moves_no_column() {
+        // Recorded from HAProxy 2.6.12: the check's answer was `503 Busy, come "back", later`.
+        let said = r#","Busy, come ""back"", later",,0,"#;
+        let text = SAMPLE.replace(",,,0,0,0,0,,,,Layer7", &format!("{said}0,0,0,,,,Layer7"));
+        assert!(text.contains(said), "the sample has no such column");
+        let (told, plain) = (parse_node(&text).unwrap(), parse_node(SAMPLE).unwrap());
+        assert_eq!((told.sticky, told.rows), (plain.sticky, plain.rows));
+    }
+
+    #[test]
+    fn a_row_that_was_cut_off_is_not_taken_for_an_idle_server() {
+        let cut = |from: &str, to: &str| parse_node(&SAMPLE.replacen(from, to, 1)).unwrap_err();
+        let state = "3 web 1 web-01 10.77.0.13 2 8 100 100 0 15 3 4 6 0 0 0 - 8080 - 0 0 - - 0";
+        assert_eq!(cut(state, "3 web 1 web-01 10.77.0.13 2"), Unreadable::Missing { part: "a whole row" });
+        assert!(SAMPLE.contains("\nweb,web-01,0,0,0,0,"));
+        let empty = Unreadable::NotANumber { column: "scur".to_owned(), text: String::new() };
+        assert_eq!(cut("\nweb,web-01,0,0,0,0,", "\nweb,web-01,0,0,,0,"), empty);
+    }
+
+    #[test]
+    fn more_sessions_than_can_be_counted_are_many() {
+        let text = SAMPLE.replace("web,web-01,0,0,", "web,web-01,4294967295,0,");
+        let state = parse_node(&text.replace("4294967295,0,0,", "4294967295,0,4294967295,")).unwrap();
+        assert_eq!(row(&state, "web").sessions, u32::MAX);
+        assert_eq!(state.old_sessions[&("web".into(), "web-01".into())], u32::MAX);
     }
 
     #[test]

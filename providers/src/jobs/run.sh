@@ -5,7 +5,7 @@ cd "$DIR" || exit 1
 export HOME=/root LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # Overwrites in place, so that a disk that became full meanwhile cannot lose the result.
 finish() { printf '%-3s\n' "$1" 1<>exit.new && sync exit.new && mv exit.new exit && sync .; exit "$1"; }
-lock_host || { echo "the lock $DIR is busy" >output; finish 74; }
+lock_host || { echo 'reconcile: the lock is busy' >output; finish 74; }
 claimed 2>output || finish 75
 set -C
 : >started || exit 1

@@ -34,7 +34,8 @@ full() {
 }
 umask 022
 report
-if ! live; then
+# Without a folder nobody has ever started it.
+if [ ! -d "$DIR" ] || ! live; then
   report
   if [ ! -e "$DIR/started" ]; then
     mkdir -p "$DIR" || full
@@ -45,6 +46,7 @@ if ! live; then
       --description="reconcile $KIND" /bin/sh "$DIR/run" "$DIR" >&2
   fi
 fi
+report
 while live; do sleep 0.1; done
 report
 if [ -e "$DIR/started" ]; then

@@ -77,9 +77,10 @@ done
 unset IFS
 set --
 for PACKAGE in $PACKAGES; do
-  for FILE in "/var/lib/dpkg/info/$PACKAGE.list" "/var/lib/dpkg/info/$PACKAGE":*.list; do
-    [ ! -e "$FILE" ] || set -- "$@" "$FILE"
-  done
+  FILE=/var/lib/dpkg/info/$PACKAGE.list
+  # Looking for the other name means reading the whole folder.
+  [ -e "$FILE" ] || for FILE in "/var/lib/dpkg/info/$PACKAGE":*.list; do :; done
+  [ ! -e "$FILE" ] || set -- "$@" "$FILE"
 done
 # `-` is the pipe of this here-document: it was made just now, and its time of change is the host's clock.
 TIMES=$(stat -c %.9Y "$@" - <<END

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use jiff::SignedDuration;
 use model::{
-    Claim, HealthState, HostState, PackageName, PackageState, Role, Service, ServiceName, ServiceState,
-    StepId, Version,
+    Claim, HealthState, HostState, PackageName, PackageState, Probe, Role, Service, ServiceName,
+    ServiceState, StepId, Version,
 };
 
 use super::records;
@@ -14,6 +14,9 @@ use crate::shell::{last_lines, sections, start_ticks};
 
 /// `/proc/<pid>/stat` counts in these everywhere on Linux.
 const TICKS_PER_S: f64 = 100.0;
+
+/// No clock shows more: thirty thousand years.
+const LONGEST_S: f64 = 1e12;
 
 /// Without a probe, a service is well once it has kept its process for this long.
 const SETTLED_S: i64 = 10;
@@ -54,14 +57,21 @@ impl<'a> Answer<'a> {
         line.ok_or_else(|| Unreadable::Missing { part: name.to_owned() })
     }
 
-    fn number(&self, name: &'static str) -> Result<f64, Unreadable> {
+    fn seconds(&self, name: &'static str) -> Result<f64, Unreadable> {
         let line = self.line(name)?;
-        number(name, line.split(' ').next().unwrap_or_default())
+        seconds(name, line.split(' ').next().unwrap_or_default())
     }
 }
 
 pub(super) fn number<T: FromStr>(part: &'static str, text: &str) -> Result<T, Unreadable> {
     text.parse().map_err(|_| Unreadable::Malformed { part, text: text.to_owned() })
+}
+
+/// A time on one of the host's clocks. Infinity and its like are numbers too, and no time.
+fn seconds(part: &'static str, text: &str) -> Result<f64, Unreadable> {
+    let seconds: f64 = number(part, text)?;
+    let sound = seconds.abs() < LONGEST_S;
+    if sound { Ok(seconds) } else { Err(Unreadable::Malformed { part, text: text.to_owned() }) }
 }
 
 fn version(part: &'static str, text: &str) -> Result<Version, Unreadable> {
@@ -196,7 +206,7 @@ impl Clocks {
     fn read(answer: &Answer<'_>) -> Result<Self, Unreadable> {
         let mut unpacked_s: Option<f64> = None;
         for line in answer.lines("unpacked")? {
-            let at: f64 = number("unpack time", line)?;
+            let at = seconds("unpack time", line)?;
             unpacked_s = Some(unpacked_s.map_or(at, |last| last.max(at)));
         }
         let starts = answer.lines("processes")?.filter_map(|line| {
@@ -204,8 +214,8 @@ impl Clocks {
             Some((pid.parse().ok()?, start_ticks(stat)?))
         });
         Ok(Self {
-            now_s: answer.number("now")?,
-            uptime_s: answer.number("uptime")?,
+            now_s: answer.seconds("now")?,
+            uptime_s: answer.seconds("uptime")?,
             unpacked_s,
             starts: starts.collect(),
         })
@@ -294,7 +304,8 @@ fn health(
     role: &Role,
     services: &BTreeMap<ServiceName, ServiceState>,
 ) -> Result<HealthState, Unreadable> {
-    if answer.0.contains_key("health") {
+    let asked_there = role.health.as_ref().is_some_and(|health| matches!(health.probe, Probe::Command(_)));
+    if asked_there {
         let code = answer.part("health-exit")?.trim();
         let words = last_lines(answer.part("health")?, 1);
         return Ok(match code {
@@ -322,7 +333,7 @@ fn ill(name: &ServiceName, service: &ServiceState) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Activate, Argv, Generation, Health, Probe, Running, Track};
+    use model::{Activate, Argv, Generation, Health, Running, Track};
 
     /// Recorded on Debian 12: a package whose install script failed, a running job, a lost one, a stamp.
     const SAMPLE: &str = include_str!("samples/half-way.txt");
@@ -431,6 +442,24 @@ mod tests {
             parse_host(&text, &role(true)).unwrap().packages["shop"].installed,
             "it is about another version"
         );
+    }
+
+    #[test]
+    fn a_clock_that_shows_no_time_is_not_read() {
+        for wrong in ["inf", "NaN", "1e300"] {
+            for clock in ["4859.84", "1795326074.999338053", "1795326075.440801178"] {
+                let text = SAMPLE.replace(clock, wrong);
+                assert!(parse_host(&text, &role(true)).is_err(), "{wrong} for {clock}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_health_command_that_was_never_answered_is_not_healthy() {
+        let cut = SAMPLE.find("@@health\n").unwrap();
+        let text = format!("{}@@end\n", &SAMPLE[..cut]);
+        let missing = parse_host(&text, &role(true)).unwrap_err();
+        assert_eq!(missing, Unreadable::Missing { part: "health-exit".to_owned() });
     }
 
     #[test]

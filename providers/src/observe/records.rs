@@ -25,10 +25,10 @@ pub(super) fn agent(answer: &Answer<'_>) -> Result<Option<AgentState>, Unreadabl
     Ok(Some(AgentState { active, busy, paused_by_us: told.contains_key("paused") }))
 }
 
-/// The highest that ever claimed the host.
+/// The highest of our service that ever claimed the host; what stands after it on the line is the fence's.
 pub(super) fn last_generation(answer: &Answer<'_>) -> Result<Option<Generation>, Unreadable> {
     let Some(line) = answer.lines("generation")?.next() else { return Ok(None) };
-    Ok(Some(Generation(number("generation", line)?)))
+    Ok(Some(Generation(number("generation", line.split(' ').next().unwrap_or_default())?)))
 }
 
 /// Jobs that must not run twice and have ended, with their exit codes.
@@ -125,6 +125,6 @@ mod tests {
             jobs(&read("@@once\njob.staging.pre.1_2e_0.1 0  \njob.staging.post.1_2e_0.1 124\n")).unwrap();
         assert_eq!(ended.values().copied().collect::<Vec<_>>(), [124, 0]);
         assert!(jobs(&read("@@once\njob.x 0x")).is_err());
-        assert_eq!(last_generation(&read("@@generation\n7\n")).unwrap(), Some(Generation(7)));
+        assert_eq!(last_generation(&read("@@generation\n7 4-1f\n")).unwrap(), Some(Generation(7)));
     }
 }

@@ -1,4 +1,4 @@
-part generation; [ ! -e "$ROOT/generation" ] || line "$ROOT/generation"
+part generation; [ ! -e "$MEMORY" ] || line "$MEMORY"
 part once
 for JOB in "$ROOT"/once/*; do
   [ -e "$JOB/started" ] || continue

@@ -2,7 +2,7 @@
 
 /// What a patch does to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Touch {
+pub(crate) enum Touch {
     /// It is there before and after.
     Change,
     /// It is not there before.
@@ -13,13 +13,13 @@ pub(super) enum Touch {
 
 /// A file below the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Touched<'a> {
-    pub(super) file: &'a str,
-    pub(super) touch: Touch,
+pub(crate) struct Touched<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) touch: Touch,
 }
 
 /// The files of a patch, in its order; what cannot be applied with care is refused with a reason.
-pub(super) fn touched(patch: &str) -> Result<Vec<Touched<'_>>, String> {
+pub(crate) fn touched(patch: &str) -> Result<Vec<Touched<'_>>, String> {
     let mut files: Vec<Touched<'_>> = Vec::new();
     let mut lines = patch.lines().peekable();
     while let Some(line) = lines.next() {

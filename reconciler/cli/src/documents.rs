@@ -3,6 +3,7 @@
 mod track;
 
 use engine::Circumstances;
+use engine::linter::Finding;
 use jiff::Timestamp;
 use model::parse::Problem;
 use model::{
@@ -64,6 +65,9 @@ pub struct PlannedEnvironment {
     pub circumstances: Circumstances,
     /// Whether the service's journal was read. Without it past results are not known.
     pub remembers: bool,
+    /// Promises that the plan would break: a bug. The service would begin nothing of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused_plan: Vec<Finding>,
     /// What may start now, and why everything else waits.
     pub plan: Plan,
     /// The whole rollout, when it was asked for.

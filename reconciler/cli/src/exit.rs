@@ -54,7 +54,9 @@ impl From<&Reason> for Exit {
 impl From<&Report> for Exit {
     fn from(report: &Report) -> Self {
         let git = report.obstacle.iter().map(Self::from);
-        let environments = report.environments.values().map(|environment| environment.standing.into());
+        let environments = report.environments.values().map(|environment| {
+            if environment.refused_plan.is_empty() { environment.standing.into() } else { Self::Bug }
+        });
         git.chain(environments).fold(Self::Done, Self::or_worse)
     }
 }
@@ -90,6 +92,9 @@ mod tests {
         let (commit, error) = (model::CommitId::new("c0ffee"), "unknown key".to_owned());
         report.obstacle = Some(Reason::RevisionInvalid { commit, error, errors: 1 });
         assert_eq!(Exit::from(&report), Exit::Waiting);
+        let environment = report.environments.values_mut().next().expect("the sample has one");
+        environment.refused_plan.push(crate::render::samples::finding());
+        assert_eq!(Exit::from(&report), Exit::Bug);
     }
 
     #[test]

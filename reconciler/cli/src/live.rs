@@ -29,6 +29,7 @@ use providers::services::{self, Activation};
 use providers::ssh::Ssh;
 use providers::{gates, patches, versions};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// The GitLab instance whose pipelines are checks.
@@ -58,6 +59,8 @@ pub struct LiveWorld {
     prober: Prober,
     http: Http,
     service: String,
+    /// Of this world, as the fence on hosts tells it from another with the same generation.
+    process: String,
     gitlab: Option<GitlabAccess>,
     desired: watch::Receiver<Arc<DesiredByName>>,
 }
@@ -75,7 +78,9 @@ impl LiveWorld {
         desired: watch::Receiver<Arc<DesiredByName>>,
     ) -> Result<Self, LiveError> {
         let (prober, http) = (Prober::new()?, Http::new()?);
-        Ok(Self { ssh: Arc::new(ssh), prober, http, service: service.into(), gitlab: None, desired })
+        let process = format!("{}-{:x}", std::process::id(), Timestamp::now().as_nanosecond());
+        let (ssh, service) = (Arc::new(ssh), service.into());
+        Ok(Self { ssh, prober, http, service, process, gitlab: None, desired })
     }
 
     /// The same world, which can run GitLab's pipelines.
@@ -96,13 +101,14 @@ impl LiveWorld {
     async fn host(&self, host: &HostName) -> Result<HostState, Unknown> {
         let place = place::of(host, &self.desired());
         let agent = place.agent.as_ref();
-        observe::observe(&self.ssh, &self.prober, host, &place.role, &place.environment, agent).await
+        let memory = claim::memory(&self.service);
+        observe::observe(&self.ssh, &self.prober, host, &place.role, &place.environment, agent, &memory).await
     }
 
     async fn node(&self, node: &HostName) -> Result<NodeState, Unknown> {
         let socket = self.balancer(node, |balancer| balancer.socket.clone());
         let socket = socket.ok_or_else(|| nowhere("it is in no load balancer of the accepted revision"))?;
-        haproxy::observe(&self.ssh, node, &socket).await
+        haproxy::observe(&self.ssh, node, &socket, &claim::memory(&self.service)).await
     }
 
     async fn gate(
@@ -136,20 +142,21 @@ impl LiveWorld {
 
     async fn carry_out(&self, step: &Step) -> Result<Outcome, Failure> {
         let Step { host, id, action, .. } = step;
-        let owner = &Owner { service: self.service.clone(), generation: step.generation };
+        let (service, process) = (self.service.clone(), self.process.clone());
+        let owner = &Owner { service, generation: step.generation, process };
         match action {
             Action::Download { packages } => {
                 let deadline = Duration::try_from(step.deadline).unwrap_or(Duration::from_secs(900));
-                apt::download(&self.ssh, host, packages, deadline).await
+                apt::download(&self.ssh, host, owner, packages, deadline).await
             }
-            Action::Claim { found } => claim::take(&self.ssh, host, &self.claim(step, found)).await,
+            Action::Claim { found } => self.take(step, owner, found).await,
             Action::Drain { rows } => self.claimed_rows(step, owner, Command::Drain, rows).await,
             Action::Maint { rows } => self.claimed_rows(step, owner, Command::Maint, rows).await,
             Action::Cut { rows } => self.claimed_rows(step, owner, Command::Cut, rows).await,
             Action::Ready { rows, because: _ } => self.claimed_rows(step, owner, Command::Ready, rows).await,
-            // The host may be dead: nobody can look whose mark it carries.
-            Action::Retire { rows } => self.rows(Command::Drain, rows).await,
-            Action::Weigh { weights } => self.weigh(host, weights).await,
+            // The host may be dead: nobody can look whose mark it carries. The fence on the nodes is enough.
+            Action::Retire { rows } => self.rows(owner, Command::Drain, rows).await,
+            Action::Weigh { weights } => self.weigh(owner, host, weights).await,
             Action::Install { packages, prepare, configure } => {
                 let (prepare, configure) = (&fill::all(step, prepare), &fill::all(step, configure));
                 let install = Install { host, step: id, owner, packages, prepare, configure };
@@ -233,13 +240,31 @@ impl LiveWorld {
         Ok(Gitlab { url: access.url.clone(), token: token.trim().to_owned() })
     }
 
-    async fn weigh(&self, node: &HostName, weights: &BTreeMap<RowId, u32>) -> Result<Outcome, Failure> {
+    async fn weigh(
+        &self,
+        owner: &Owner,
+        node: &HostName,
+        weights: &BTreeMap<RowId, u32>,
+    ) -> Result<Outcome, Failure> {
         let socket = self.balancer(node, |balancer| balancer.socket.clone());
         let unknown = || failure(FailureKind::Bug, format!("{node} is in no load balancer"));
-        haproxy::weigh(&self.ssh, node, &socket.ok_or_else(unknown)?, weights).await
+        haproxy::weigh(&self.ssh, &owner.fence(), node, &socket.ok_or_else(unknown)?, weights).await
     }
 
-    /// The mark on a load balancer is the mark on the host on whose behalf we are there.
+    /// First nothing older may touch the host's rows any more, then the host is ours: see [`claim::raise`].
+    async fn take(&self, step: &Step, owner: &Owner, found: &BTreeSet<RowId>) -> Result<Outcome, Failure> {
+        let nodes = place::nodes_of(&step.host, &self.desired(), self.now());
+        let raising = nodes.into_iter().map(|node| {
+            let (ssh, owner) = (Arc::clone(&self.ssh), owner.clone());
+            async move { claim::raise(&ssh, &node, &owner).await }
+        });
+        // Nodes that could be reached keep what they were told: it only keeps off what is older.
+        let raised = raising.collect::<JoinSet<_>>().join_all().await;
+        raised.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+        claim::take(&self.ssh, &step.host, owner, &self.claim(step, found)).await
+    }
+
+    /// The mark on the host says on whose behalf rows are changed; the fence on each node keeps off who is older.
     async fn claimed_rows(
         &self,
         step: &Step,
@@ -248,24 +273,33 @@ impl LiveWorld {
         rows: &BTreeSet<RowId>,
     ) -> Result<Outcome, Failure> {
         claim::check(&self.ssh, &step.host, owner).await?;
-        self.rows(command, rows).await
+        self.rows(owner, command, rows).await
     }
 
-    async fn rows(&self, command: Command, rows: &BTreeSet<RowId>) -> Result<Outcome, Failure> {
+    async fn rows(
+        &self,
+        owner: &Owner,
+        command: Command,
+        rows: &BTreeSet<RowId>,
+    ) -> Result<Outcome, Failure> {
         let nodes: BTreeSet<&HostName> = rows.iter().map(|row| &row.node).collect();
         let socket = |node: &HostName| self.balancer(node, |balancer| balancer.socket.clone());
         let sockets = nodes.into_iter().filter_map(|node| Some((node.clone(), socket(node)?))).collect();
-        haproxy::command(&self.ssh, command, rows, &sockets).await
+        haproxy::command(&self.ssh, &owner.fence(), command, rows, &sockets).await
     }
 
     fn claim(&self, step: &Step, found: &BTreeSet<RowId>) -> Claim {
+        let at = self.now();
+        let desired = self.desired();
+        let within = desired.get(&step.environment).map(|desired| desired.fleet.deadlines.rollout);
         Claim {
             generation: step.generation,
             service: self.service.clone(),
             environment: step.environment.clone(),
             commit: step.commit.clone(),
             found: found.clone(),
-            at: self.now(),
+            at,
+            expires: within.and_then(|within| at.checked_add(within).ok()),
         }
     }
 }

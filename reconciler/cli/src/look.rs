@@ -6,6 +6,7 @@ mod track;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use engine::linter::lint;
 use engine::{Circumstances, EnvironmentReport, REPORT_FORMAT, Report, World, job_hosts};
 use jiff::Timestamp;
 use model::{
@@ -73,6 +74,7 @@ pub(crate) fn plan(sight: Sight<'_>, now: Timestamp, whole: bool) -> PlannedEnvi
         circumstances: Circumstances::of(desired, observed, &history, now),
         preview: whole.then(|| planner::preview(desired, observed, &history, now)),
         unseen: unseen(observed),
+        refused_plan: lint(desired, observed, &history, &plan, now),
         plan,
         remembers,
     }
@@ -120,11 +122,13 @@ pub(crate) async fn report<W: World>(
         let mut history = memory.of(desired, Some(desired), &observed, now);
         generation = generation.max(history.generation);
         let mut plan = at_first_sight(desired, &observed, &mut history, now);
+        let refused_plan = lint(desired, &observed, &history, &plan, now);
         if !memory.is_known() {
             plan.notes
                 .push("there is no journal here: what passed, failed or was paused is not known".to_owned());
         }
-        environments.insert(name.clone(), EnvironmentReport::new(desired, &observed, &history, plan, now));
+        let report = EnvironmentReport::new(desired, &observed, &history, plan, now);
+        environments.insert(name.clone(), EnvironmentReport { refused_plan, ..report });
     }
     Report {
         format: REPORT_FORMAT,
@@ -136,6 +140,7 @@ pub(crate) async fn report<W: World>(
         obstacle: reading.obstacle.clone(),
         errors: reading.errors.clone(),
         journal_error: None,
+        left_behind: BTreeMap::new(),
         environments,
     }
 }

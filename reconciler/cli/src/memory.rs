@@ -59,9 +59,7 @@ impl Memory {
     ) -> History {
         let mut history = self.histories.of(&desired.environment).clone();
         if !self.known {
-            let claims = seen.hosts.values().filter_map(|fact| fact.known()?.claim.as_ref());
-            let highest = claims.map(|claim| claim.generation.0).max().unwrap_or(0);
-            history.generation = Generation(highest + 1);
+            history.generation = Generation(engine::highest_generation(seen).0 + 1);
             history.service.clone_from(&self.service);
             as_found(&mut history.progress, desired, accepted, seen, now);
         }

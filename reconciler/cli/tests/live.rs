@@ -54,7 +54,7 @@ async fn stories(lab: &Lab) {
     let mut bench = Bench::new(lab);
     looking_changes_nothing_and_tells_what_is_there(&bench).await;
     claims_fence_off(&mut bench).await;
-    rows_are_taken_out_and_put_back(&bench).await;
+    rows_are_taken_out_and_put_back(&mut bench).await;
     a_version_is_downloaded_and_installed_once(&mut bench).await;
     an_installed_version_runs_once_it_is_activated(&mut bench).await;
     a_job_is_found_again_by_its_name(&mut bench).await;
@@ -64,7 +64,7 @@ async fn stories(lab: &Lab) {
     siblings_go_forward_and_back_together(&mut bench).await;
     a_full_disk_is_told(&mut bench).await;
     services_are_activated_and_stamped(&mut bench).await;
-    claims_come_off(&bench).await;
+    claims_come_off(&mut bench).await;
     figures(&bench).await;
 }
 
@@ -271,11 +271,17 @@ async fn claims_fence_off(bench: &mut Bench<'_>) {
     }
     bench.generation = 2;
     bench.act("web-02", claim(&[])).await.unwrap();
+    let mut twin = Bench { generation: 2, ..Bench::new(bench.lab) };
+    let refused = twin.act("web-02", claim(&[])).await.unwrap_err();
+    assert!(
+        refused.what.contains("another process"),
+        "a copy of the journal has no second turn: {refused:?}"
+    );
+    assert_eq!(bench.node().await.last_generation, Some(Generation(2)), "a host's claim fences its node");
 }
 
-async fn rows_are_taken_out_and_put_back(bench: &Bench<'_>) {
+async fn rows_are_taken_out_and_put_back(bench: &mut Bench<'_>) {
     let key = ("web".into(), "web-01".into());
-    let mut bench = Bench { generation: 2, steps: 100, world: Bench::new(bench.lab).world, lab: bench.lab };
     bench.act("web-01", Action::Drain { rows: rows("web-01") }).await.unwrap();
     assert_eq!(bench.act("web-01", Action::Drain { rows: rows("web-01") }).await, Ok(Outcome::AlreadyDone));
     assert_eq!(bench.node().await.rows[&key].admin, Admin::Drain);
@@ -479,8 +485,7 @@ async fn services_are_activated_and_stamped(bench: &mut Bench<'_>) {
     assert_eq!(bench.see("web-02").await.services["shop.service"].stamped, None, "another process");
 }
 
-async fn claims_come_off(bench: &Bench<'_>) {
-    let mut bench = Bench { generation: 2, steps: 200, world: Bench::new(bench.lab).world, lab: bench.lab };
+async fn claims_come_off(bench: &mut Bench<'_>) {
     for host in ["web-01", "web-02"] {
         assert!(matches!(bench.act(host, Action::Release).await, Ok(Outcome::Changed(_))));
         assert_eq!(bench.act(host, Action::Release).await, Ok(Outcome::AlreadyDone));

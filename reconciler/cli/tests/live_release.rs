@@ -93,7 +93,7 @@ async fn stories(lab: &Lab) {
     the_agent_is_told_a_version(&bench).await;
     patches_come_and_go(&bench).await;
     weights_are_read_back_and_a_dead_hosts_rows_are_drained(&bench).await;
-    a_host_remembers_the_highest_generation(&bench).await;
+    an_older_service_is_refused_for_ever_and_told_by_whom(&bench).await;
 }
 
 struct Bench<'a> {
@@ -420,11 +420,28 @@ async fn weights_are_read_back_and_a_dead_hosts_rows_are_drained(bench: &Bench<'
     assert_eq!(seen().await.admin, Admin::Drain);
 }
 
-async fn a_host_remembers_the_highest_generation(bench: &Bench<'_>) {
-    bench.act("web-01", Action::Release).await.unwrap();
+async fn an_older_service_is_refused_for_ever_and_told_by_whom(bench: &Bench<'_>) {
+    let claim = || Action::Claim { found: BTreeSet::new() };
+    for host in ["web-01", "deploy-01"] {
+        bench.act(host, Action::Release).await.unwrap();
+        let older = Bench { generation: 2, ..Bench::new(bench.lab) };
+        let refused = older.act(host, claim()).await.unwrap_err();
+        let what = "generation 3 of service tester has been there: generation 2 may change nothing any more";
+        assert!(refused.kind == FailureKind::Superseded && refused.what.ends_with(what), "{refused:?}");
+        let state = bench.see(host).await;
+        assert_eq!((state.claim, state.last_generation), (None, Some(Generation(3))));
+    }
     let older = Bench { generation: 2, ..Bench::new(bench.lab) };
-    older.act("web-01", Action::Claim { found: BTreeSet::new() }).await.unwrap();
-    let state = bench.see("web-01").await;
-    assert_eq!(state.claim.unwrap().generation, Generation(2));
-    assert_eq!(state.last_generation, Some(Generation(3)));
+    let row = RowId { node: "fe-01".into(), backend: "web".into(), server: "web-01".into() };
+    let weigh = Action::Weigh { weights: BTreeMap::from([(row.clone(), 1)]) };
+    assert_eq!(older.kind("fe-01", weigh).await, FailureKind::Superseded);
+    let retire = Action::Retire { rows: BTreeSet::from([row]) };
+    assert_eq!(older.kind("web-01", retire).await, FailureKind::Superseded);
+    let packages = BTreeMap::from([("shop".into(), version(demo::FIRST))]);
+    assert_eq!(older.kind("web-01", Action::Download { packages }).await, FailureKind::Superseded);
+    let newer = Bench { generation: 4, ..Bench::new(bench.lab) };
+    newer.act("web-01", claim()).await.unwrap();
+    let claim = bench.see("web-01").await.claim.unwrap();
+    let day = claim.at + SignedDuration::from_hours(24);
+    assert!(claim.expires.is_some_and(|expires| expires > claim.at && expires <= day), "{claim:?}");
 }

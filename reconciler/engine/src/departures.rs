@@ -1,7 +1,9 @@
 //! Hosts and environments that leave the repository while our mark is on them: they are brought to a safe point first.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
-use model::{Desired, EnvironmentName, Event};
+use model::{Desired, EnvironmentName, Event, HostName};
 
 use crate::seams::{Journal, Source, World};
 use crate::service::{DesiredByName, Service};
@@ -16,6 +18,13 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
                 wanted.insert(name.clone(), without_fleet(&environment.desired));
             }
         }
+    }
+
+    /// Marks of ours for environments that nobody here knows: they left the repository while no service ran.
+    pub(crate) fn left_behind(&self) -> BTreeMap<EnvironmentName, BTreeSet<HostName>> {
+        let claimed = self.memory.histories().filter(|history| !history.claims.is_empty());
+        let unknown = claimed.filter(|history| !self.environments.contains_key(&history.environment));
+        unknown.map(|it| (it.environment.clone(), it.claims.keys().cloned().collect())).collect()
     }
 
     /// Hosts that leave the fleet with our mark on them are remembered in their roles, so that they can be let go.

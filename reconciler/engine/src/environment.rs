@@ -9,6 +9,7 @@ use model::{
     Scope, Standing, Subject,
 };
 
+use crate::linter::{Finding, lint};
 use crate::report::EnvironmentReport;
 use crate::word::Word;
 
@@ -19,6 +20,8 @@ pub(crate) struct Environment {
     /// Readings that began before this were made for other roles.
     facts_from: Timestamp,
     pub(crate) plan: Option<Plan>,
+    /// Promises that the newest plan would break: nothing of it begins.
+    pub(crate) findings: Vec<Finding>,
     /// Readings under way.
     pub(crate) looking: BTreeSet<Scope>,
     /// The kind of the primary reason that was last journaled.
@@ -45,6 +48,7 @@ impl Environment {
             observed: Observed::default(),
             facts_from: now,
             plan: None,
+            findings: Vec::new(),
             looking: BTreeSet::new(),
             told: None,
             editing: Editing::Idle,
@@ -115,18 +119,19 @@ impl Environment {
         self.observed.merge(observed);
     }
 
-    /// Plans anew; a reason that stood in the last plan keeps its beginning.
+    /// Plans anew, and judges the plan; a reason that stood in the last plan keeps its beginning.
     pub(crate) fn plan(&mut self, history: &History, now: Timestamp) -> &Plan {
         let mut plan = planner::plan(&self.desired, &self.observed, history, now);
+        self.findings = lint(&self.desired, &self.observed, history, &plan, now);
         if let Some(last) = &self.plan {
             keep_since(last, &mut plan);
         }
         self.plan.insert(plan)
     }
 
-    /// The highest generation that its hosts remember.
-    pub(crate) fn highest_generation(&self) -> model::Generation {
-        crate::word::highest_generation(&self.observed)
+    /// A new generation, where the world remembers one that is not below ours.
+    pub(crate) fn newer_generation(&self, ours: model::Generation, service: &str) -> Option<Event> {
+        crate::word::newer_generation(&self.observed, ours, service)
     }
 
     /// A person's word, as an event.
@@ -142,6 +147,9 @@ impl Environment {
 
     pub(crate) fn standing(&self, history: &History) -> Standing {
         let busy = !history.in_flight.is_empty();
+        if !self.findings.is_empty() && !busy {
+            return Standing::Halted;
+        }
         self.plan.as_ref().map_or(Standing::Moving, |plan| plan.standing(busy))
     }
 
@@ -177,7 +185,9 @@ impl Environment {
     }
 
     pub(crate) fn report(&self, history: &History, now: Timestamp) -> Option<EnvironmentReport> {
-        Some(EnvironmentReport::new(&self.desired, &self.observed, history, self.plan.clone()?, now))
+        let report = EnvironmentReport::new(&self.desired, &self.observed, history, self.plan.clone()?, now);
+        let (standing, refused_plan) = (self.standing(history), self.findings.clone());
+        Some(EnvironmentReport { standing, refused_plan, ..report })
     }
 }
 
@@ -213,6 +223,7 @@ mod tests {
     use model::{Commit, CommitId, Deadlines, Fact, Fleet, Limit, Mode, Unknown, UnknownKind, Version};
 
     use super::*;
+    use crate::linter::Promise;
 
     fn desired(mode: Mode) -> Desired {
         let at = Timestamp::UNIX_EPOCH;
@@ -243,6 +254,21 @@ mod tests {
         let mut observed = Observed::default();
         observed.hosts.insert("web-01".into(), Fact { at, value: Err(unknown) });
         observed
+    }
+
+    #[test]
+    fn a_refused_plan_stands_still_and_is_reported_until_another_one_breaks_nothing() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut environment = Environment::new(desired(Mode::Reconcile), now);
+        let history = History::new("production".into());
+        environment.plan(&history, now);
+        assert_eq!(environment.standing(&history), Standing::Moving);
+        let finding = Finding { promise: Promise::S3, step: None, what: "an install in rotation".into() };
+        environment.findings = vec![finding.clone()];
+        assert_eq!(environment.standing(&history), Standing::Halted);
+        assert_eq!(environment.report(&history, now).unwrap().refused_plan, [finding]);
+        environment.plan(&history, now);
+        assert_eq!(environment.report(&history, now).unwrap().refused_plan, []);
     }
 
     #[test]

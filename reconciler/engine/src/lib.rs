@@ -5,7 +5,9 @@ mod circumstances;
 mod departures;
 mod environment;
 mod executor;
+pub mod linter;
 mod memory;
+mod refusals;
 mod report;
 mod request;
 mod seams;
@@ -16,8 +18,9 @@ mod word;
 pub use circumstances::{
     Circumstances, ExceptionKind, ExceptionReport, FreezeReport, GateReport, JobReport, PatchReport,
 };
+pub use refusals::Refusals;
 pub use report::{EnvironmentReport, HostReport, REPORT_FORMAT, Report, host_reports};
 pub use request::Request;
 pub use seams::{Journal, JournalError, Source, World};
 pub use service::{DesiredByName, Handle, Service, Standings};
-pub use word::{Word, job_hosts};
+pub use word::{Word, highest_generation, job_hosts, newer_generation};

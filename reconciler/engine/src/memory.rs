@@ -53,6 +53,11 @@ impl<J: Journal> Memory<J> {
         self.histories.of(environment)
     }
 
+    /// Every environment that the journal ever mentioned.
+    pub(crate) fn histories(&self) -> impl Iterator<Item = &History> {
+        self.histories.all()
+    }
+
     /// Writes events that something will be built on. False: nothing was written, and nothing may start.
     pub(crate) fn record(&mut self, at: Timestamp, events: &[Event]) -> bool {
         if events.is_empty() {

@@ -1,6 +1,6 @@
 //! What people and programs are shown of the running service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
@@ -10,6 +10,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use crate::circumstances::Circumstances;
+use crate::linter::Finding;
 
 /// The form of [`Report`] as JSON; grows when a field changes its meaning.
 pub const REPORT_FORMAT: u32 = 1;
@@ -35,6 +36,10 @@ pub struct Report {
     pub errors: Vec<String>,
     /// Why the journal cannot be written; nothing starts then.
     pub journal_error: Option<String>,
+    /// Environments that left the repository while no service ran, and the hosts that still carry our mark for them.
+    /// Nobody lets go of these: what stood in the repository is not in the journal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_behind: BTreeMap<EnvironmentName, BTreeSet<HostName>>,
     /// Every environment.
     pub environments: BTreeMap<EnvironmentName, EnvironmentReport>,
 }
@@ -44,6 +49,9 @@ pub struct Report {
 pub struct EnvironmentReport {
     /// How it stands.
     pub standing: Standing,
+    /// Promises that the newest plan would break: a bug, and nothing of that plan begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_plan: Vec<Finding>,
     /// The newest plan.
     pub plan: Plan,
     /// Steps under way.
@@ -58,7 +66,7 @@ pub struct EnvironmentReport {
 }
 
 impl EnvironmentReport {
-    /// An environment as a plan has it that was made at `now`.
+    /// An environment as a plan has it, at `now`. Whether the plan is refused is for whoever made it to say.
     pub fn new(
         desired: &Desired,
         observed: &Observed,
@@ -70,6 +78,7 @@ impl EnvironmentReport {
         let converged = history.converged.as_ref().filter(|(converged, _)| converged == commit);
         Self {
             standing: plan.standing(!history.in_flight.is_empty()),
+            refused_plan: Vec::new(),
             plan,
             in_flight: history.in_flight.values().cloned().collect(),
             hosts: host_reports(desired, observed),

@@ -14,6 +14,7 @@ use crate::departures::departed;
 use crate::environment::Environment;
 use crate::executor::{Done, Executor};
 use crate::memory::Memory;
+use crate::refusals::{REFUSED_RETRY, Refusals};
 use crate::report::{REPORT_FORMAT, Report};
 use crate::request::Request;
 use crate::seams::{Journal, JournalError, Source, World};
@@ -22,8 +23,8 @@ use crate::word::Word;
 /// A journal that refuses is tried again this often.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
-/// Findings follow from one another: a stage is done, so it passed, so its track passed. Never this many.
-const MAX_FINDINGS: usize = 32;
+/// What a plan finds out leads to more: a stage is done, so it passed, so its track passed. Never this often.
+const MAX_RECORDINGS: usize = 32;
 
 /// Results that come in within this time per host of the largest fleet are taken together: at 10,000 hosts a pass
 /// costs tens of milliseconds, and the first look at them would otherwise cost a pass each.
@@ -45,6 +46,7 @@ pub struct Handle {
     pub requests: mpsc::Sender<Request>,
     /// The newest standings.
     pub standings: watch::Receiver<Standings>,
+    refusals: watch::Receiver<Refusals>,
     events: broadcast::Sender<Recorded>,
 }
 
@@ -52,6 +54,11 @@ impl Handle {
     /// Every event from now on.
     pub fn events(&self) -> broadcast::Receiver<Recorded> {
         self.events.subscribe()
+    }
+
+    /// Plans that this service has refused, also after its end. A test of the whole service fails on any.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.borrow().clone()
     }
 }
 
@@ -68,6 +75,7 @@ pub struct Service<W, J, S> {
     unrecorded: Option<(Timestamp, Reading)>,
     desired: watch::Sender<Arc<DesiredByName>>,
     standings: watch::Sender<Standings>,
+    refusals: watch::Sender<Refusals>,
     requests: mpsc::Receiver<Request>,
     stop: CancellationToken,
 }
@@ -90,7 +98,13 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let memory = Memory::open(journal, name, world.now())?;
         let (requests_in, requests) = mpsc::channel(16);
         let (standings, standings_out) = watch::channel(Standings::new());
-        let handle = Handle { requests: requests_in, standings: standings_out, events: memory.sender() };
+        let (refusals, refusals_out) = watch::channel(Refusals::default());
+        let handle = Handle {
+            requests: requests_in,
+            standings: standings_out,
+            refusals: refusals_out,
+            events: memory.sender(),
+        };
         let executor = Executor::new(world.clone(), stop.clone());
         let service = Self {
             world,
@@ -103,6 +117,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             unrecorded: None,
             desired,
             standings,
+            refusals,
             requests,
             stop,
         };
@@ -165,7 +180,8 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let history = self.memory.history(name);
         let acts = may_start && settled && environment.desired.fleet.mode != Mode::Report;
         let plan = environment.plan.as_ref()?;
-        let (wake, observe) = (plan.wake, plan.observe.clone());
+        let again = (!environment.findings.is_empty()).then(|| now + REFUSED_RETRY);
+        let (wake, observe) = ([plan.wake, again].into_iter().flatten().min(), plan.observe.clone());
         let steps = if acts { plan.steps.clone() } else { Vec::new() };
         let edit = if acts { environment.edit_to_write(now) } else { None };
         let news = environment.news(history);
@@ -183,11 +199,18 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 
     /// Plans. What a plan finds out is written before anything is begun on it, and may lead to more. False: the journal
-    /// refuses, or the findings have no end; nothing may begin.
+    /// refuses, the plan would break a promise, or there is no end to what it finds out; nothing may begin.
     fn plan_one(&mut self, name: &EnvironmentName, now: Timestamp, may_write: bool) -> bool {
-        for _ in 0..MAX_FINDINGS {
+        for _ in 0..MAX_RECORDINGS {
             let Some(environment) = self.environments.get_mut(name) else { return false };
+            let before = std::mem::take(&mut environment.findings);
             let records = environment.plan(self.memory.history(name), now).records.clone();
+            if !environment.findings.is_empty() {
+                if environment.findings != before {
+                    self.refusals.send_modify(|refusals| refusals.tell(name, now, &environment.findings));
+                }
+                return false;
+            }
             if records.is_empty() {
                 return true;
             }
@@ -195,7 +218,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
                 return false;
             }
         }
-        tracing::error!(environment = %name, "findings without an end; this is a bug, please report it");
+        tracing::error!(environment = %name, "records without an end; this is a bug, please report it");
         false
     }
 
@@ -349,30 +372,15 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let environment = self.environments.get(name);
         let environment = environment.ok_or_else(|| format!("there is no environment {name}"))?;
         let adopts = word == Word::Adopt;
-        let highest = environment.highest_generation();
         let event = environment.say(word, by, reason, now)?;
-        let newer = self.newer_generation(name, highest, adopts);
+        let ours = self.memory.history(name).generation;
+        let newer: Vec<Event> =
+            environment.newer_generation(ours, &self.name).filter(|_| adopts).into_iter().collect();
         if self.memory.record(now, &newer) && self.memory.record(now, &[event]) {
             Ok(())
         } else {
             Err("the journal cannot be written".to_owned())
         }
-    }
-
-    /// A journal that was lost begins to count anew; whoever adopts a fleet goes on after what its hosts remember.
-    fn newer_generation(
-        &mut self,
-        name: &EnvironmentName,
-        highest: model::Generation,
-        adopts: bool,
-    ) -> Vec<Event> {
-        let behind = adopts && self.memory.history(name).generation <= highest;
-        let next = Event::ServiceStarted {
-            generation: model::Generation(highest.0 + 1),
-            service: self.name.clone(),
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        if behind { vec![next] } else { Vec::new() }
     }
 
     fn report(&mut self) -> Report {
@@ -387,6 +395,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             }
         }
         let reading = self.reading.as_ref();
+        let known = reading.is_some_and(|(_, reading)| reading.revision.is_some());
         Report {
             format: REPORT_FORMAT,
             at: now,
@@ -397,6 +406,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             obstacle: reading.and_then(|(_, reading)| reading.obstacle.clone()),
             errors: self.errors().to_vec(),
             journal_error: self.memory.error().map(str::to_owned),
+            left_behind: if known { self.left_behind() } else { BTreeMap::new() },
             environments,
         }
     }

@@ -110,12 +110,24 @@ fn unseen(host: &HostName, how: &str) -> String {
     )
 }
 
-/// The highest generation that hosts remember: a service whose journal was lost goes on after it.
-pub(crate) fn highest_generation(observed: &Observed) -> Generation {
+/// The start of a new generation, where hosts or load balancer nodes remember one that is not below ours: a journal that
+/// was lost begins to count anew, and who adopts a fleet goes on after everybody who was there.
+pub fn newer_generation(observed: &Observed, ours: Generation, service: &str) -> Option<Event> {
+    let highest = highest_generation(observed);
+    (ours <= highest).then(|| Event::ServiceStarted {
+        generation: Generation(highest.0 + 1),
+        service: service.to_owned(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// The highest generation that hosts and load balancer nodes remember.
+pub fn highest_generation(observed: &Observed) -> Generation {
     let states = observed.hosts.values().filter_map(|fact| fact.known());
     let of =
         |state: &HostState| state.last_generation.max(state.claim.as_ref().map(|claim| claim.generation));
-    states.filter_map(of).max().unwrap_or_default()
+    let nodes = observed.nodes.values().filter_map(|fact| fact.known()?.last_generation);
+    states.filter_map(of).chain(nodes).max().unwrap_or_default()
 }
 
 /// The hosts on which migrations and checks of an environment run, which belong to no role.

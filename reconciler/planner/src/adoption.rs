@@ -1,5 +1,5 @@
-//! Taking a fleet as it is found: at its first sight by ourselves; by a person's word when hosts remember more than the
-//! journal does.
+//! Taking a fleet as it is found: at its first sight by ourselves; by a person's word when the world remembers more than
+//! the journal does.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,14 @@ use model::{Desired, Event, Generation, HostName, HostState, Observed, Reason, T
 
 use crate::survey::Survey;
 
-/// Why nothing may act before a person adopts the fleet, if so. A journal that has steps has had its adoption.
+/// Why nothing may act before a person adopts the fleet, if so: a host knows our service, and this journal has never
+/// done anything here; or a host or load balancer node knows a later generation than this journal's, which is lost, is
+/// an old copy, or belongs to the older of two services. Everything of the older one would be refused there.
 pub(crate) fn missing(survey: &Survey<'_>) -> Option<Reason> {
-    if is_adopted(survey) {
-        return None;
-    }
-    let (host, generation) = evidence(survey)?;
+    let ours = survey.history.generation;
+    let known_before = evidence(survey).filter(|(_, generation)| !is_adopted(survey) || *generation > ours);
+    let nodes = || nodes_that_remember(survey).filter(|(_, generation)| *generation > ours);
+    let (host, generation) = known_before.or_else(|| nodes().max_by_key(|(_, generation)| *generation))?;
     Some(Reason::JournalLost { host: host.clone(), generation })
 }
 
@@ -21,12 +23,22 @@ pub(crate) fn is_adopted(survey: &Survey<'_>) -> bool {
     survey.history.progress.adopted.is_some() || survey.history.steps > 0
 }
 
-/// A host that remembers us, while this journal has never done anything here.
+/// The host that remembers the latest of us.
 fn evidence<'a>(survey: &Survey<'a>) -> Option<(&'a HostName, Generation)> {
-    let of =
-        |state: &HostState| state.last_generation.max(state.claim.as_ref().map(|claim| claim.generation));
+    let service = &survey.history.service;
+    let claimed = |state: &HostState| {
+        let ours = state.claim.as_ref().filter(|claim| claim.service == *service);
+        ours.map(|claim| claim.generation)
+    };
+    let of = |state: &HostState| state.last_generation.max(claimed(state));
     let hosts = survey.hosts.iter().chain(&survey.workers);
     hosts.filter_map(|host| Some((host.name, of(host.state()?)?))).max_by_key(|(_, generation)| *generation)
+}
+
+/// Load balancer nodes may serve other environments of ours, so that they remember us says nothing by itself.
+fn nodes_that_remember<'a>(survey: &Survey<'a>) -> impl Iterator<Item = (&'a HostName, Generation)> {
+    let nodes = survey.desired.fleet.load_balancers.iter().flat_map(|balancer| &balancer.nodes);
+    nodes.filter_map(|node| Some((node, survey.observed.node(node)?.last_generation?)))
 }
 
 /// A fleet that nobody of us has ever touched is taken as it is, once every host was looked at.

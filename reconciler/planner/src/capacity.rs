@@ -74,12 +74,13 @@ impl<'a> Capacity<'a> {
         for row in host.rows.iter().filter(|row| row.in_rotation()) {
             *self.staying.entry((row.node, row.backend, host.role.track)).or_default() += 1;
         }
-        if leaving || host.in_flight.is_some_and(is_claiming) {
+        if leaving || host.in_flight.is_some_and(takes_out) {
             self.leaves(host);
         }
     }
 
-    fn leaves<'b>(&mut self, host: &'a HostView<'b>)
+    /// A host leaves rotation: from now on it counts as one that does not stay.
+    pub(crate) fn leaves<'b>(&mut self, host: &'a HostView<'b>)
     where
         'b: 'a,
     {
@@ -122,7 +123,7 @@ impl<'a> Capacity<'a> {
         for row in host.rows.iter().filter(|row| row.in_rotation()) {
             let floor = self.floor(survey, host, row.backend)?;
             let staying = self.staying.get(&(row.node, row.backend, host.role.track)).copied().unwrap_or(0);
-            let others = staying - usize::from(!self.leaving.contains(host.name));
+            let others = staying.saturating_sub(usize::from(!self.leaving.contains(host.name)));
             if others < floor {
                 return Err(Reason::BelowFloor(Floor {
                     backend: row.backend.clone(),
@@ -153,6 +154,12 @@ impl<'a> Capacity<'a> {
     pub(crate) fn out(&self, role: &RoleName) -> usize {
         self.out_by_role.get(role).map_or(0, BTreeSet::len)
     }
+}
+
+/// Whether a step under way takes its host out of rotation, or will.
+fn takes_out(in_flight: &model::InFlight) -> bool {
+    use model::ActionKind::{Claim, Drain, Maint, Retire};
+    matches!(in_flight.step.action.kind(), Claim | Drain | Maint | Retire)
 }
 
 fn is_claiming(in_flight: &model::InFlight) -> bool {

@@ -7,6 +7,7 @@ use model::{HostName, Subject};
 use crate::jobs::{self, Errand};
 use crate::next::Next;
 use crate::pass::{Address, Pass};
+use crate::survey::{HostView, Survey};
 
 /// Plans what migrations, checks and pins need, in the order of the lanes.
 pub(crate) fn gather(pass: &mut Pass<'_, '_>) {
@@ -22,11 +23,21 @@ pub(crate) fn gather(pass: &mut Pass<'_, '_>) {
         }
     }
     let survey = pass.survey;
-    for host in &survey.workers {
+    let departing = |host: &&HostView<'_>| {
+        let mut departed = survey.departed.iter().filter(|departed| !is_taken_over(survey, departed));
+        departed.any(|departed| departed.name == host.name)
+    };
+    for host in survey.workers.iter().filter(|host| !departing(host)) {
         let errand = of_hosts.get(host.name);
         let next = jobs::next(survey, host, errand);
         take(pass, host.name, errand, next);
     }
+}
+
+/// Whether a host that left its role was let go, and runs migrations or checks now. Until then it is in its former role.
+pub(crate) fn is_taken_over(survey: &Survey<'_>, departed: &HostView<'_>) -> bool {
+    let is_worker = survey.workers.iter().any(|host| host.name == departed.name);
+    is_worker && !survey.history.departed.contains_key(departed.name)
 }
 
 fn take(pass: &mut Pass<'_, '_>, host: &HostName, errand: Option<&Errand>, next: Next) {

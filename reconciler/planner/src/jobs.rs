@@ -8,7 +8,7 @@ use model::{
 use crate::agent;
 use crate::lanes::Lane;
 use crate::next::{Next, Wait, host_scope};
-use crate::position::{in_the_way, seen, under_way};
+use crate::position::{claimed_by_other, in_the_way, seen, under_way};
 use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::WATCH;
 
@@ -160,9 +160,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Err
     }
     match host.claim {
         ClaimView::Other(claim) => {
-            let reason =
-                Reason::ClaimedByOther { generation: claim.generation, service: claim.service.clone() };
-            return Next::Wait(Wait::new(reason).since(claim.at));
+            return Next::Wait(claimed_by_other(survey, claim));
         }
         ClaimView::None | ClaimView::Ours { current: false, .. } => {
             let found = std::collections::BTreeSet::new();

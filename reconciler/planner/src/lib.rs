@@ -42,13 +42,14 @@ pub fn plan(desired: &Desired, observed: &Observed, history: &History, now: Time
     let ground = survey::Ground::of(desired);
     let survey = survey::Survey::new(desired, observed, history, now, &ground);
     let mut plan = pass::plan(&survey);
-    if !adoption::is_adopted(&survey) {
+    let missing = adoption::missing(&survey);
+    if missing.is_some() || !adoption::is_adopted(&survey) {
         plan.steps.clear();
         plan.edits.clear();
         plan.records.retain(|event| matches!(event, Event::Adopted { .. } | Event::GateTurned { .. }));
         // How far a release is nobody knows yet.
         plan.waiting.retain(|waiting| matches!(waiting.subject, Subject::Host(_) | Subject::Environment));
-        if let Some(reason) = adoption::missing(&survey) {
+        if let Some(reason) = missing {
             plan.waiting.insert(0, Waiting { subject: Subject::Environment, reason, since: now });
         }
     }

@@ -116,7 +116,7 @@ impl<'s, 'a> Pass<'s, 'a> {
         for at in self.order() {
             self.place(at);
         }
-        for host in &self.survey.departed {
+        for host in self.survey.departed.iter().filter(|host| !errands::is_taken_over(self.survey, host)) {
             self.settle(host);
         }
         errands::gather(&mut self);
@@ -246,7 +246,13 @@ impl<'s, 'a> Pass<'s, 'a> {
         }
         let refused = self.failing_reason(host).or_else(|| self.capacity.may_leave(self.survey, host).err());
         match refused {
-            None => self.start(host, action, "out of rotation before the install"),
+            None => {
+                // A host that left the fleet is in no count.
+                if self.survey.lane_of(host).is_some() {
+                    self.capacity.leaves(host);
+                }
+                self.start(host, action, "out of rotation before the install");
+            }
             Some(reason) => {
                 let untouched = host.our_rows().all(|row| row.admin() == Some(model::Admin::Ready));
                 if untouched {
@@ -262,7 +268,10 @@ impl<'s, 'a> Pass<'s, 'a> {
     fn retire(&mut self, host: &'s HostView<'a>, action: Action) {
         let may = self.shares.allows_leaving(host).and_then(|()| self.capacity.may_leave(self.survey, host));
         match may {
-            Ok(()) => self.start(host, action, "declared out: no new traffic"),
+            Ok(()) => {
+                self.capacity.leaves(host);
+                self.start(host, action, "declared out: no new traffic");
+            }
             Err(reason) => {
                 let wait = Wait::new(reason).watching(node_scopes(host), UNWELL_REFRESH);
                 self.wait_for(Subject::Host(host.name.clone()), wait);

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is remembered from pass to pass: a crash at any instant needs no recovery code.
 
-use model::{Action, ActionKind, FailureKind, HostState, MAX_ATTEMPTS, PatchFile, Reason, Version};
+use model::{Action, ActionKind, Claim, FailureKind, HostState, MAX_ATTEMPTS, PatchFile, Reason, Version};
 
 use crate::agent;
 use crate::draining;
@@ -39,8 +39,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, goal: Goal<'_>) -> 
         return Next::Wait(wait.watching(host_scope(host), WATCH));
     }
     if let ClaimView::Other(claim) = host.claim {
-        let reason = Reason::ClaimedByOther { generation: claim.generation, service: claim.service.clone() };
-        return Next::Wait(Wait::new(reason).since(claim.at));
+        return Next::Wait(claimed_by_other(survey, claim));
     }
     match goal {
         Goal::Release(release) => toward(survey, host, state, release),
@@ -56,6 +55,14 @@ pub(crate) fn under_way(survey: &Survey<'_>, in_flight: &model::InFlight) -> Wai
         return Wait::new(Reason::StepOverdue { step, action, deadline }).since(in_flight.since);
     }
     Wait::new(Reason::InFlight { step, action }).since(in_flight.since).until(overdue_at)
+}
+
+/// Somebody else works there; that it takes longer than they expected is told, and changes nothing else.
+pub(crate) fn claimed_by_other(survey: &Survey<'_>, claim: &Claim) -> Wait {
+    let overdue = claim.expires.is_some_and(|expires| expires <= survey.now);
+    let (generation, service) = (claim.generation, claim.service.clone());
+    let wait = Wait::new(Reason::ClaimedByOther { generation, service, overdue }).since(claim.at);
+    claim.expires.filter(|_| !overdue).map_or(wait.clone(), |expires| wait.until(expires))
 }
 
 /// The host's state, when it may be acted on.

@@ -88,9 +88,24 @@ fn overdue(
     if let ClaimView::Ours { current: false, found } = host.claim {
         return Next::Step(Action::Claim { found: found.clone() }, "renew our mark");
     }
+    if let Some(next) = back_out_of_rotation(survey, host) {
+        return next;
+    }
     let stamp = stamp(&host.package_for(release, state), &host.patches(survey, release));
     let services = host.role.services.clone();
     Next::Step(Action::Activate { services, stamp }, "not healthy in time: once more")
+}
+
+/// A load balancer that was reloaded meanwhile has forgotten the drain. An emergency restarts patched hosts in rotation.
+fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
+    if survey.in_emergency(host) && !host.patches(survey, host.release).is_empty() {
+        return None;
+    }
+    if let Err(wait) = rows_are_known(survey, host) {
+        return Some(Next::Wait(wait));
+    }
+    let serving = ids(host, |row| row.admin() == Some(Admin::Ready));
+    (!serving.is_empty()).then_some(Next::Leave(Action::Drain { rows: serving }))
 }
 
 /// Whether a host that was activated with this release is not well past its time: a failure of the release.

@@ -57,6 +57,7 @@ fn on_host(state: &mut HostState, step: &Step, service: &str, at: Timestamp) {
                 commit: step.commit.clone(),
                 found: found.clone(),
                 at,
+                expires: None,
             });
         }
         Action::Release => state.claim = None,

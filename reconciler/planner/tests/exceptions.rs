@@ -319,6 +319,31 @@ fn a_journal_that_knows_less_than_the_hosts_waits_for_a_person() {
 }
 
 #[test]
+fn a_service_that_another_came_after_stops_wherever_it_learns_of_it() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let memory = history(&["1.0"]);
+    let ours = memory.generation;
+    let newer = Generation(ours.0 + 1);
+    let stopped_by = |learn: &dyn Fn(&mut Observed, Generation), generation| {
+        let mut seen = observed(&desired, "1.0");
+        learn(&mut seen, generation);
+        let planned = plan(&desired, &seen, &memory, start());
+        let stopped = matches!(primary(&planned), Reason::JournalLost { .. });
+        assert_eq!(stopped, planned.steps.is_empty(), "{:?}", planned.waiting);
+        stopped
+    };
+    let by_host = |seen: &mut Observed, generation| host(seen, "web-03").last_generation = Some(generation);
+    let by_node = |seen: &mut Observed, generation| {
+        let fact = seen.nodes.get_mut("fe-01").unwrap();
+        fact.value.as_mut().unwrap().last_generation = Some(generation);
+    };
+    for learn in [&by_host as &dyn Fn(&mut Observed, Generation), &by_node] {
+        assert!(stopped_by(learn, newer));
+        assert!(!stopped_by(learn, ours), "what we did ourselves is no news");
+    }
+}
+
+#[test]
 fn the_newest_package_is_followed_unless_people_turned_away_from_it() {
     let mut desired = desired("1.0", "1.0", &["1.0"]);
     desired.fleet.policy.follows.push(Follow {

@@ -111,6 +111,7 @@ fn a_red_gate_stops_new_hosts_and_brings_begun_ones_back() {
         commit: desired.commit.id.clone(),
         found: Default::default(),
         at: start(),
+        expires: None,
     });
     for node in ["fe-01", "fe-02"] {
         let row = row(&mut seen, node, "web-cny-01");

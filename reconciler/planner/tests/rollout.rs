@@ -141,6 +141,7 @@ fn sessions_hold_an_install_back_and_the_reason_says_where() {
         commit: desired.commit.id.clone(),
         found: Default::default(),
         at: start(),
+        expires: None,
     });
     for node in ["fe-01", "fe-02"] {
         let row = row(&mut seen, node, "web-01");
@@ -187,6 +188,7 @@ fn claimed_and_drained(desired: &Desired, seen: &mut Observed, history: &mut His
         commit: desired.commit.id.clone(),
         found: Default::default(),
         at: start(),
+        expires: None,
     });
     for node in ["fe-01", "fe-02"] {
         let row = row(seen, node, name);
@@ -249,10 +251,20 @@ fn a_host_claimed_by_another_service_is_left_alone() {
         commit: desired.commit.id.clone(),
         found: Default::default(),
         at: start(),
+        expires: None,
     });
     let planned = plan(&desired, &seen, &history(), start());
     assert!(planned.steps.iter().all(|step| step.host.as_str() != "gitaly-01"));
-    assert!(matches!(planned.waiting[0].reason, Reason::ClaimedByOther { .. }));
+    assert!(matches!(planned.waiting[0].reason, Reason::ClaimedByOther { overdue: false, .. }));
+
+    let until = start() + SignedDuration::from_secs(1);
+    host(&mut seen, "gitaly-01").claim.as_mut().unwrap().expires = Some(until);
+    let overdue = |now| {
+        let planned = plan(&desired, &seen, &history(), now);
+        assert!(planned.steps.iter().all(|step| step.host.as_str() != "gitaly-01"), "it stays theirs");
+        matches!(planned.waiting[0].reason, Reason::ClaimedByOther { overdue: true, .. })
+    };
+    assert_eq!((overdue(start()), overdue(until)), (false, true));
 }
 
 #[test]

@@ -30,8 +30,7 @@ impl State {
         Ok(())
     }
 
-    /// The guard on a load balancer node, for what is no business of a managed host's: its weights, and rows of a host
-    /// that may be dead.
+    /// The guard on a load balancer node: nothing of an older generation than the highest that was ever there.
     pub(crate) fn guard_node(&mut self, step: &Step, node: &HostName, service: &str) -> Result<(), Failure> {
         let Some(state) = self.nodes.get_mut(node) else {
             return Err(failure(FailureKind::Unreachable, format!("{node}: no such host")));
@@ -74,7 +73,15 @@ impl State {
             commit: step.commit.clone(),
             found: found.clone(),
             at: self.clock.at(self.now_ms),
+            expires: None,
         };
+        let nodes: BTreeSet<HostName> = self.rows_of(&step.host).into_iter().map(|(node, _)| node).collect();
+        for node in nodes {
+            // The live world goes there first, and fails when it cannot.
+            let fences = self.nodes.get_mut(&node).map(|node| &mut node.fences);
+            let newest = fences.map(|fences| fences.entry(service.to_owned()).or_default());
+            newest.into_iter().for_each(|newest| *newest = step.generation.max(*newest));
+        }
         let Some(host) = self.hosts.get_mut(&step.host) else { return Outcome::AlreadyDone };
         let same = host.claim.as_ref().is_some_and(|old| Claim { at: claim.at, ..old.clone() } == claim);
         if same {

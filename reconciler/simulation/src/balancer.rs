@@ -63,7 +63,7 @@ pub(crate) struct Node {
     pub(crate) load_balancer: LoadBalancerName,
     /// Counts HAProxy's workers.
     pub(crate) worker: u32,
-    /// The highest generation of each service that ever weighed here, or retired a host.
+    /// The highest generation of each service that ever changed anything here, or claimed a host behind it.
     pub(crate) fences: BTreeMap<String, Generation>,
     pub(crate) rows: BTreeMap<RowKey, Server>,
     pub(crate) sticky: BTreeSet<BackendName>,

@@ -55,6 +55,7 @@ impl State {
             rows: node.rows.iter().map(|(key, server)| (key.clone(), row(server))).collect(),
             sticky: node.sticky.clone(),
             old_sessions: node.old_sessions(self.now_ms),
+            last_generation: node.fences.values().max().copied(),
         })
     }
 

@@ -68,6 +68,7 @@ impl SimWorld {
             commit: CommitId::new("0"),
             found: BTreeSet::new(),
             at,
+            expires: None,
         });
     }
 }

@@ -318,10 +318,10 @@ impl SimWorld {
         }
         self.still_there(node).await?;
         let mut state = self.state();
-        match &step.action {
-            Action::Weigh { .. } | Action::Retire { .. } => state.guard_node(step, node, &self.service)?,
-            _ => state.guard(step, &self.service)?,
+        if !matches!(step.action, Action::Weigh { .. } | Action::Retire { .. }) {
+            state.guard(step, &self.service)?;
         }
+        state.guard_node(step, node, &self.service)?;
         state.rows_change(step, node)
     }
 

@@ -67,8 +67,13 @@ impl Histories {
         self.environments.get(environment)
     }
 
+    /// Every environment that was ever mentioned.
+    pub fn all(&self) -> impl Iterator<Item = &History> {
+        self.environments.values()
+    }
+
     /// The generation for the next service: higher than any before.
     pub fn next_generation(&self) -> Generation {
-        Generation(self.service.as_ref().map_or(0, |(generation, _)| generation.0) + 1)
+        Generation(self.service.as_ref().map_or(0, |(generation, _)| generation.0).saturating_add(1))
     }
 }

@@ -383,6 +383,7 @@ impl History {
             commit: step.commit.clone(),
             found,
             at,
+            expires: None,
         };
         self.claims.insert(step.host.clone(), claim);
     }
@@ -428,7 +429,7 @@ impl History {
             failure: failure.clone(),
             times,
             attempts,
-            until: at + wait.max(backoff(times)),
+            until: at.checked_add(wait.max(backoff(times))).unwrap_or(Timestamp::MAX),
         };
         self.troubles.insert(step.host.clone(), trouble);
     }
@@ -458,6 +459,6 @@ fn is_over(trouble: &Trouble, succeeded: ActionKind) -> bool {
 
 /// 2 s, 4 s, 8 s, … at most 60 s.
 pub fn backoff(times: u32) -> SignedDuration {
-    let doubled = 1_i32.checked_shl(times.saturating_sub(1)).unwrap_or(i32::MAX);
+    let doubled = 2_i32.saturating_pow(times.saturating_sub(1));
     FIRST_BACKOFF.checked_mul(doubled).map_or(MAX_BACKOFF, |wait| wait.clamp(FIRST_BACKOFF, MAX_BACKOFF))
 }

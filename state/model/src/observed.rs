@@ -211,7 +211,7 @@ pub struct HostState {
     pub patches: BTreeSet<String>,
     /// The configuration agent, where there is one.
     pub agent: Option<AgentState>,
-    /// The highest generation that ever claimed the host, as it remembers.
+    /// The highest generation of our service that ever claimed the host, as it remembers.
     pub last_generation: Option<Generation>,
     /// Migrations and checks of ours that began there, with their exit codes; -1: no end is recorded.
     pub jobs: BTreeMap<JobName, i32>,
@@ -305,6 +305,10 @@ pub struct Claim {
     pub found: BTreeSet<RowId>,
     /// Since when.
     pub at: Timestamp,
+    /// When whoever put it there expects to be done. It is for people alone: a mark that outlives this may be an orphan,
+    /// and nobody acts on a host because of it. Ours are taken back by our next life; another service's by a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// A load balancer node as seen in one reading.
@@ -318,6 +322,9 @@ pub struct NodeState {
     pub sticky: BTreeSet<BackendName>,
     /// Sessions that live in workers from before a reload, by row.
     pub old_sessions: BTreeMap<(BackendName, ServerName), u32>,
+    /// The highest generation of our service that changed the node or claimed a host behind it, as it remembers.
+    #[serde(default)]
+    pub last_generation: Option<Generation>,
 }
 
 /// One server of one backend on one node.

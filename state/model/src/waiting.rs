@@ -216,6 +216,8 @@ pub enum Reason {
         generation: Generation,
         /// Its name.
         service: String,
+        /// It expected to be done by now.
+        overdue: bool,
     },
     /// Git history does not say which way the change goes.
     DirectionUnknown {
@@ -383,9 +385,10 @@ pub enum Reason {
     },
     /// The configuration agent is in the middle of a run.
     AgentBusy,
-    /// Hosts carry marks of a later time than the journal knows: it was lost.
+    /// Hosts or load balancer nodes carry marks of a later time than the journal knows: it was lost, or another service
+    /// of our name came after us.
     JournalLost {
-        /// A host that says so.
+        /// A host or node that says so.
         host: HostName,
         /// The generation that it remembers.
         generation: Generation,

@@ -63,8 +63,13 @@ impl fmt::Display for Reason {
             Self::Unhealthy { answer } => write!(f, "not healthy: {answer}"),
             Self::LoadBalancerCheck { row, status } => write!(f, "server row {row} is {status}, not UP yet"),
             Self::ForeignDrain { rows } => write!(f, "taken out by somebody else: {}", list(rows)),
-            Self::ClaimedByOther { generation, service } => {
-                write!(f, "claimed by service {service}, generation {generation}")
+            Self::ClaimedByOther { generation, service, overdue } => {
+                let orphan = if *overdue {
+                    ", which expected to be done by now: its mark may be an orphan"
+                } else {
+                    ""
+                };
+                write!(f, "claimed by service {service}, generation {generation}{orphan}")
             }
             Self::DirectionUnknown { target, observed } => write!(
                 f,
@@ -131,7 +136,7 @@ impl fmt::Display for Reason {
             Self::AgentBusy => write!(f, "the configuration agent is in the middle of a run"),
             Self::JournalLost { host, generation } => write!(
                 f,
-                "{host} remembers generation {generation}, which this journal does not know: it was lost"
+                "{host} remembers generation {generation}, which this journal does not know: it was lost, or a newer service took over"
             ),
             Self::HostOut { why, until } => write!(f, "declared out{}: {why}", until_text(*until)),
             Self::CommitUntrusted { commit, error } => {
@@ -187,6 +192,10 @@ impl Reason {
             Self::Unhealthy { .. } => "ends when the host is mended; it counts as out until then".to_owned(),
             Self::LoadBalancerCheck { .. } => "ends when the load balancer's own check passes".to_owned(),
             Self::ForeignDrain { .. } => "ends when whoever took it out makes it ready".to_owned(),
+            Self::ClaimedByOther { overdue: true, .. } => {
+                "make sure that this service is gone, then remove /var/lib/reconcile/claim.json there"
+                    .to_owned()
+            }
             Self::ClaimedByOther { .. } => {
                 "stop one of the two services; a claim is in /var/lib/reconcile/claim.json".to_owned()
             }
@@ -245,7 +254,10 @@ impl Reason {
                     .to_owned()
             }
             Self::AgentBusy => "ends when the run ends; it is never killed by us".to_owned(),
-            Self::JournalLost { .. } => "a person looks, and says: `reconcile adopt`".to_owned(),
+            Self::JournalLost { .. } => {
+                "a person looks, stops the other service if there is one, and says: `reconcile adopt`"
+                    .to_owned()
+            }
             Self::HostOut { .. } => "ends when it leaves release.toml, or at its time".to_owned(),
             Self::CommitUntrusted { .. } => {
                 "push a commit with a trusted signature; the last trusted one stays in force".to_owned()

@@ -121,6 +121,10 @@ impl SqliteJournal {
         let path = dir.join(JOURNAL_FILE);
         let connection = open(&path).map_err(|source| JournalError::Open { path: path.clone(), source })?;
         if format(&path, &connection)?.is_none() {
+            // SQLite takes a few bytes of anything for an empty database.
+            if std::fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+                return Err(JournalError::Foreign { path });
+            }
             create(&connection).map_err(|source| JournalError::Open { path: path.clone(), source })?;
         }
         set_durable(&connection).map_err(|source| JournalError::Open { path: path.clone(), source })?;
@@ -304,12 +308,36 @@ fn insert(connection: &mut Connection, at: Timestamp, lines: &[Line<'_>]) -> rus
 }
 
 fn after(path: &Path, connection: &Connection, seq: u64) -> Result<Vec<Recorded>, JournalError> {
+    // Asked first: what is appended meanwhile may come beside.
+    let newest = newest(connection).map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
     let rows = select(
         connection,
         "SELECT seq, at, json FROM events WHERE seq > ?1 ORDER BY seq",
         params![i64::try_from(seq).unwrap_or(i64::MAX)],
     );
-    decode(path, rows)
+    let events = decode(path, rows)?;
+    none_is_missing(path, seq, newest, &events)?;
+    Ok(events)
+}
+
+/// The place of the newest event, by SQLite's own count; 0 before the first.
+fn newest(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
+    Ok(connection.query_row(sql, [], |row| row.get(0)).optional()?.map_or(0, place))
+}
+
+/// Damage to a file may hide events without SQLite noticing. Their places tell: none was ever left out or taken back.
+fn none_is_missing(path: &Path, from: u64, newest: u64, events: &[Recorded]) -> Result<(), JournalError> {
+    let wanted = from.saturating_add(1)..=u64::MAX;
+    let gap = wanted.zip(events).find(|(seq, event)| *seq != event.seq).map(|(seq, _)| seq);
+    let after_all = from.saturating_add(events.len() as u64);
+    let cut_off = (after_all < newest).then(|| after_all + 1);
+    match gap.or(cut_off) {
+        Some(seq) => {
+            Err(JournalError::Damaged { path: path.to_owned(), seq, why: "it is missing".to_owned() })
+        }
+        None => Ok(()),
+    }
 }
 
 fn last(

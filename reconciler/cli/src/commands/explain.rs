@@ -21,7 +21,9 @@ pub(super) async fn explain(line: &CommandLine, args: &Explain) -> Result<Exit, 
         output::data(&render::explain::explain(&explanation, Paint::stdout()))?;
     }
     let git = report.obstacle.iter().map(Exit::from).fold(Exit::Done, Exit::or_worse);
-    Ok(git.or_worse(explanation.standing.into()))
+    let refused = report.environments.get(&explanation.environment);
+    let bug = refused.filter(|environment| !environment.refused_plan.is_empty()).map(|_| Exit::Bug);
+    Ok(git.or_worse(explanation.standing.into()).or_worse(bug.unwrap_or(Exit::Done)))
 }
 
 /// An environment of that name comes before a host of that name.
@@ -58,6 +60,10 @@ fn of(
     let on_subject = |step: &&model::InFlight| host.as_ref().is_none_or(|host| step.step.host == *host);
     let mut also: Vec<String> =
         obstacle.iter().map(|it| format!("{} ({})", it.reason, it.reason.ends())).collect();
+    if !environment.refused_plan.is_empty() {
+        also.push(render::REFUSED.to_owned());
+        also.extend(render::findings(&environment.refused_plan));
+    }
     also.extend(report.journal_error.iter().map(|error| format!("nothing starts: {error}")));
     Explanation {
         format: DOCUMENT_FORMAT,
@@ -127,6 +133,16 @@ mod tests {
         let explanation = explanation(&samples::report(), "production").unwrap();
         assert!(matches!(reason(&explanation), Reason::EarlierRole { .. }), "{explanation:?}");
         assert!(explanation.also[0].starts_with("the git remote cannot be read"), "{explanation:?}");
+    }
+
+    #[test]
+    fn a_plan_that_would_break_a_promise_is_told_beside_the_reason() {
+        let mut report = samples::report();
+        report.obstacle = None;
+        report.environments.values_mut().for_each(|it| it.refused_plan.push(samples::finding()));
+        let explanation = explanation(&report, "production").unwrap();
+        assert_eq!(explanation.also[0], render::REFUSED);
+        assert!(explanation.also[1].starts_with("S3: install of web-01"), "{explanation:?}");
     }
 
     #[test]

@@ -147,6 +147,9 @@ fn print(line: &CommandLine, args: &Plan, document: &PlanDocument) -> Result<(),
 }
 
 fn exit(planned: &PlannedEnvironment) -> Exit {
+    if !planned.refused_plan.is_empty() {
+        return Exit::Bug;
+    }
     match planned.standing {
         Standing::Waiting | Standing::Halted if !planned.unseen.is_empty() => Exit::Unreachable,
         standing => standing.into(),
@@ -177,5 +180,7 @@ mod tests {
         assert_eq!(exit(&planned), Exit::Waiting);
         planned.standing = Standing::Converged;
         assert_eq!(exit(&planned), Exit::Done);
+        planned.refused_plan.push(samples::finding());
+        assert_eq!(exit(&planned), Exit::Bug);
     }
 }

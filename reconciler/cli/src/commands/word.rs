@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::Word;
 use jiff::Timestamp;
-use model::{Desired, Observed};
+use model::{Desired, Event, Generation, Histories, Observed};
 use store::{SqliteJournal, StateLock};
 
 use crate::args::{Adopt, CommandLine, Pause, Resume, Verify};
@@ -71,9 +71,25 @@ async fn write(config: &Config, environment: &str, reason: &str, word: Word) -> 
     let observed = if word == Word::Adopt { observe(config, desired).await? } else { Observed::default() };
     let event = word.clone().event(desired, &observed, wiring::person(), reason.to_owned(), now);
     let event = event.map_err(|why| refused(&word, why))?;
-    SqliteJournal::open(&config.state_dir)?.append(now, &[event])?;
+    let journal = SqliteJournal::open(&config.state_dir)?;
+    let newer = if word == Word::Adopt { newer_generation(config, &journal, &observed)? } else { None };
+    journal.append(now, &newer.into_iter().chain([event]).collect::<Vec<_>>())?;
     output::aside("no service runs: the next one will take it up");
     Ok(())
+}
+
+/// As a running service would: the next one goes on above what the world remembers.
+fn newer_generation(
+    config: &Config,
+    journal: &SqliteJournal,
+    observed: &Observed,
+) -> Result<Option<Event>, CliError> {
+    let replayed = journal.replay()?;
+    let histories = Histories::replay(&replayed).map_err(|(seq, illegal)| {
+        CliError::new(Exit::Bug, format!("event {seq} of the journal: {illegal}"))
+    })?;
+    let ours = Generation(histories.next_generation().0.saturating_sub(1));
+    Ok(engine::newer_generation(observed, ours, &config.service))
 }
 
 async fn observe(config: &Config, desired: &Desired) -> Result<Observed, CliError> {

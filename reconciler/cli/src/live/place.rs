@@ -1,6 +1,9 @@
 //! What a host is looked at for: its role, or what the environment needs to know of a host without one.
 
+use std::collections::BTreeSet;
+
 use engine::DesiredByName;
+use jiff::Timestamp;
 use model::{CheckRun, ConfigAgent, Desired, EnvironmentName, HostName, PackageName, Role, RoleName, Track};
 
 /// The particulars of a reading.
@@ -44,6 +47,20 @@ pub(super) fn of(host: &HostName, desired: &DesiredByName) -> Place {
         },
         None => Place { role: no_role(host, &[]), environment: EnvironmentName::from(""), agent: None },
     }
+}
+
+/// The load balancer nodes that have rows of a host, by its role or its former one. Those that are declared out pass no
+/// traffic.
+pub(super) fn nodes_of(host: &HostName, desired: &DesiredByName, now: Timestamp) -> BTreeSet<HostName> {
+    let mut nodes = BTreeSet::new();
+    for desired in desired.values() {
+        let roles = desired.fleet.roles.iter().chain(&desired.departed);
+        let backends = roles.filter(|role| role.hosts.contains(host)).flat_map(|role| &role.backends);
+        let balancers = backends.filter_map(|backend| desired.fleet.load_balancer(&backend.load_balancer));
+        let counts = |node: &&HostName| desired.exceptions.node_out(node, now).is_none();
+        nodes.extend(balancers.flat_map(|balancer| balancer.nodes.iter().filter(counts)).cloned());
+    }
+    nodes
 }
 
 fn checks_run_on(desired: &Desired, host: &HostName) -> bool {

@@ -6,7 +6,7 @@ use model::Standing;
 
 use super::plan::{late, sections, summary};
 use super::rows::{self, Section};
-use super::{count, one_line, standing, track};
+use super::{REFUSED, count, findings, one_line, standing, track};
 use crate::documents::{PlanDocument, PlannedEnvironment, TrackPlan, Verdict};
 use crate::paint::Paint;
 
@@ -63,6 +63,11 @@ fn open(text: &mut String, planned: &PlannedEnvironment) {
         (None, _) => format!("{} may start now", count(plan.steps.len(), "step", "steps")),
     };
     let _ = writeln!(text, "### reconcile: {}\n", escape(plan.environment.as_str()));
+    if !planned.refused_plan.is_empty() {
+        let _ = writeln!(text, "**{REFUSED}:**\n");
+        findings(&planned.refused_plan).for_each(|line| drop(writeln!(text, "- {}", escape(&line))));
+        let _ = writeln!(text);
+    }
     let _ = writeln!(text, "| track | from | to | verdict |\n|---|---|---|---|");
     for track in &planned.tracks {
         let verdict = track::verdict(track.verdict);

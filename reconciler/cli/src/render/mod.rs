@@ -16,10 +16,20 @@ mod samples_of_releases;
 pub(crate) mod status;
 mod track;
 
+use engine::linter::Finding;
 use jiff::{SignedDuration, Timestamp, Unit};
 use model::{Action, Failure, Reason, RowId, Standing, Step};
 
 use crate::paint::Paint;
+
+/// Said of a plan that would break a promise, before what was found.
+pub(crate) const REFUSED: &str =
+    "the plan would break a promise, so nothing of it begins; this is a bug in reconcile, please report it";
+
+/// What was found against a plan, a line each.
+pub(crate) fn findings(findings: &[Finding]) -> impl Iterator<Item = String> {
+    findings.iter().map(|finding| one_line(&finding.to_string()))
+}
 
 /// Text from outside (hosts, git authors) as a terminal may get it: no control characters but line ends.
 pub(crate) fn clean(text: &str) -> String {

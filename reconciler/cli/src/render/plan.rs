@@ -9,7 +9,7 @@ use planner::{Preview, PreviewedStep};
 
 use super::rows::{self, Row, Section};
 use super::track::{self, StageWords};
-use super::{count, length, one_line, standing};
+use super::{REFUSED, count, findings, length, one_line, standing};
 use crate::documents::{PlanDocument, PlannedEnvironment, TrackPlan, Verdict};
 use crate::paint::Paint;
 
@@ -34,6 +34,10 @@ fn environment(document: &PlanDocument, planned: &PlannedEnvironment, paint: Pai
         commit.id.short(),
         one_line(&commit.subject),
     );
+    if !planned.refused_plan.is_empty() {
+        let _ = writeln!(text, "  {}", paint.bad(REFUSED));
+        findings(&planned.refused_plan).for_each(|line| drop(writeln!(text, "    {line}")));
+    }
     for track in &planned.tracks {
         self::track(&mut text, planned, track, paint);
     }

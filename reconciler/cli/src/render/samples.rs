@@ -171,11 +171,18 @@ pub(crate) fn planned(whole: bool) -> PlanDocument {
         tracks: vec![track()],
         circumstances: Circumstances::default(),
         remembers: true,
+        refused_plan: vec![],
         plan: plan(),
         preview: whole.then(preview),
         unseen: vec![unseen],
     };
     PlanDocument { format: DOCUMENT_FORMAT, at: at(10), warnings: vec![], environments: vec![planned] }
+}
+
+/// A promise that a plan would break.
+pub(crate) fn finding() -> engine::linter::Finding {
+    let what = "install of web-01 while web/web-01 on fe-01 is in rotation".to_owned();
+    engine::linter::Finding { promise: engine::linter::Promise::S3, step: Some("p-3".into()), what }
 }
 
 /// An environment that a person has to look at.
@@ -252,6 +259,7 @@ pub(crate) fn report() -> Report {
     };
     let environment = EnvironmentReport {
         standing: Standing::Moving,
+        refused_plan: vec![],
         plan: plan(),
         in_flight: vec![InFlight { step: drain("p-3", "web-01"), since: at(8) }],
         hosts: vec![host("web-01", "healthy", (0, 2), true), host("web-02", "unhealthy: 503", (2, 2), false)],
@@ -268,6 +276,7 @@ pub(crate) fn report() -> Report {
         obstacle: Some(Reason::SourceUnavailable { error: "timed out".into() }),
         errors: vec![],
         journal_error: None,
+        left_behind: BTreeMap::new(),
         environments: BTreeMap::from([("production".into(), environment)]),
     }
 }

@@ -77,7 +77,7 @@ fn after(reason: &Reason) -> Option<Reason> {
         Reason::Unhealthy { .. } => Reason::LoadBalancerCheck { row: row(), status: "UP 1/3".into() },
         Reason::LoadBalancerCheck { .. } => Reason::ForeignDrain { rows: BTreeSet::from([row()]) },
         Reason::ForeignDrain { .. } => {
-            Reason::ClaimedByOther { generation: Generation(4), service: "deploy-02".into() }
+            Reason::ClaimedByOther { generation: Generation(4), service: "deploy-02".into(), overdue: false }
         }
         Reason::ClaimedByOther { .. } => {
             Reason::DirectionUnknown { target: version("1.5.0"), observed: version("1.5.0-rc1") }

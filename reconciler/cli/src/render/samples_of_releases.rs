@@ -262,7 +262,13 @@ fn node_state(desired: &Desired) -> NodeState {
             rows.insert((backend.backend.clone(), ServerName::new(host.as_str())), row.clone());
         }
     }
-    NodeState { process: "1".into(), rows, sticky: BTreeSet::new(), old_sessions: BTreeMap::new() }
+    NodeState {
+        process: "1".into(),
+        rows,
+        sticky: BTreeSet::new(),
+        old_sessions: BTreeMap::new(),
+        last_generation: None,
+    }
 }
 
 /// One step of each kind that only releases have, with its end.

@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use engine::{EnvironmentReport, HostReport, Report};
 use jiff::Timestamp;
-use model::{EnvironmentName, StageStanding, TrackProgress};
+use model::{EnvironmentName, HostName, StageStanding, TrackProgress};
 
 use super::plan::rows_of;
 use super::rows::{self, Row};
-use super::{count, length, moment, one_line, standing, track};
+use super::{REFUSED, count, findings, length, moment, one_line, standing, track};
 use crate::paint::Paint;
 
 /// Hosts are listed up to this many; of a larger fleet, those that are not as they should be.
@@ -46,6 +46,13 @@ fn service(text: &mut String, report: &Report, paint: Paint) {
     if let Some(error) = &report.journal_error {
         let _ = writeln!(text, "{}", paint.bad(format!("nothing starts: {}", one_line(error))));
     }
+    for (environment, hosts) in &report.left_behind {
+        let hosts = hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
+        let left = format!("{environment} left the repository, and our marks are still on {hosts}");
+        let _ = writeln!(text, "{}", paint.bad(left));
+        let _ =
+            writeln!(text, "  put it back until it has converged, and take it out while the service runs");
+    }
 }
 
 fn environment(
@@ -59,6 +66,10 @@ fn environment(
     let since = converged_at.map(|at| format!(" since {}", moment(at))).unwrap_or_default();
     let word = standing(report.standing, paint);
     let _ = writeln!(text, "{}: {word}{since}, wants {}", paint.bold(name), paint.bold(&plan.target));
+    if !report.refused_plan.is_empty() {
+        let _ = writeln!(text, "  {}", paint.bad(REFUSED));
+        findings(&report.refused_plan).for_each(|line| drop(writeln!(text, "    {line}")));
+    }
     for track in &plan.tracks {
         self::track(text, track);
     }
@@ -216,6 +227,20 @@ mod tests {
           web-03    web         1.4.2      1.4.2    2 of 2    healthy
           web-04    web         1.4.2      1.4.2    2 of 2    healthy
         "#);
+    }
+
+    #[test]
+    fn a_plan_that_would_break_a_promise_is_told_first() {
+        let mut report = samples::report();
+        let environment = report.environments.values_mut().next().unwrap();
+        environment.refused_plan.push(samples::finding());
+        let told = status(&report, Paint::plain());
+        let lines: Vec<&str> =
+            told.lines().skip_while(|line| !line.starts_with("production")).skip(1).take(2).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+          the plan would break a promise, so nothing of it begins; this is a bug in reconcile, please report it
+            S3: install of web-01 while web/web-01 on fe-01 is in rotation (step p-3)
+        ");
     }
 
     #[test]

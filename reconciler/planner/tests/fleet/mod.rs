@@ -161,7 +161,13 @@ fn node_state(desired: &Desired) -> NodeState {
             rows.insert((backend.backend.clone(), ServerName::new(host.as_str())), row);
         }
     }
-    NodeState { process: "1".into(), rows, sticky: BTreeSet::new(), old_sessions: BTreeMap::new() }
+    NodeState {
+        process: "1".into(),
+        rows,
+        sticky: BTreeSet::new(),
+        old_sessions: BTreeMap::new(),
+        last_generation: None,
+    }
 }
 
 /// The memory of a service that has just begun.

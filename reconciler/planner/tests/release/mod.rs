@@ -1,6 +1,7 @@
 //! The small fleet with a release pipeline: two canary servers beside four web servers, migrations, gates, a check.
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+#![allow(dead_code, reason = "shared by tests; none needs all of it")]
 
 use std::collections::BTreeMap;
 

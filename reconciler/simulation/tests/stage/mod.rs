@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Handle, Service};
+use engine::{Handle, Refusals, Service};
 use model::{CommitId, Desired, Standing};
 use simulation::{MemoryJournal, Pace, Settings, SimSource, SimWorld};
 use tokio::sync::watch;
@@ -78,12 +78,15 @@ impl Stage {
             CancellationToken::new(),
         );
         let Ok((service, handle)) = started else { return false };
-        tokio::select! {
+        let judge = handle.clone();
+        let converged = tokio::select! {
             biased;
             () = dies.cancelled() => false,
             () = service.run() => false,
             () = converged(handle) => true,
-        }
+        };
+        assert_eq!(judge.refusals(), Refusals::default(), "a plan would have broken a promise");
+        converged
     }
 
     /// A process that lives. It has to converge within the bound.

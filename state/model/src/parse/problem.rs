@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Hints are not computed beyond this many problems: a hostile file must not buy hours of comparing words.
 const MAX_HINTED: usize = 200;
 
+/// Nor for longer words.
+const MAX_HINTED_CHARS: usize = 100;
+
 /// One mistake in one file, as a person needs it to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
@@ -131,13 +134,19 @@ impl LineCounter {
     }
 }
 
-/// The known word that was probably meant: one slip in a short word, more in a long one.
+/// The known word that was probably meant: one slip in a short word, more in a long one. Words are compared only when
+/// they are about as long as each other, and not longer than people type: comparing takes the product of their lengths.
 fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let distance =
         |candidate: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
-    let allowed = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    if length > MAX_HINTED_CHARS {
+        return None;
+    }
+    let allowed = (length / 3).max(1);
     known
         .into_iter()
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (distance(candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()

@@ -213,6 +213,10 @@ texts! {
 
 fn span(text: &str) -> Result<SignedDuration, String> {
     match text.parse::<SignedDuration>() {
+        // Also of the form `1m ago`.
+        Ok(span) if span.is_negative() => {
+            Err(format!("`{text}` is not a duration like `30s`, `10m` or `1h 30m`"))
+        }
         Ok(span) if span > MAX_DURATION => Err(format!("`{text}` is longer than a year")),
         Ok(span) => Ok(span),
         Err(_) => Err(format!("`{text}` is not a duration like `30s`, `10m` or `1h 30m`")),

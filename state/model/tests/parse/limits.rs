@@ -49,6 +49,21 @@ fn a_file_full_of_mistakes_shows_every_one_of_them_in_bounded_time() {
 }
 
 #[test]
+fn long_names_that_nobody_knows_buy_no_hours_of_comparing() {
+    let started = Instant::now();
+    let name = |n: usize, filler: &str| format!("n{n}{}", filler.repeat(4000));
+    let roles: String =
+        (0..100).map(|n| format!("[[role]]\nname = \"{}\"\nhosts = [\"h{n}\"]\n", name(n, "a"))).collect();
+    let unknown: String = (0..100).map(|n| format!("\"{}\",", name(n, "b"))).collect();
+    let text = format!(
+        "packages = [\"shop\"]\n{roles}[[stage]]\nname = \"s\"\nrun = \"deploy\"\nroles = [{unknown}]\n"
+    );
+    assert!(environment(&text).lines().count() >= 100);
+    let seconds = started.elapsed().as_secs();
+    assert!(seconds < 30, "{seconds} s");
+}
+
+#[test]
 fn a_repository_without_environments_says_what_is_missing() {
     let expected = "environments:1:1: there is no environment: environments/NAME/environment.toml and \
                     environments/NAME/release.toml";

@@ -1,0 +1,94 @@
+//! What runs once, and the order of migrations and versions.
+
+use std::collections::BTreeSet;
+
+use model::{
+    Action, Direction, HostName, JobKey, JobKind, JobName, JobState, Role, Run, Step, TrackProgress, Version,
+};
+
+use super::evidence::Evidence;
+use super::{Findings, Promise};
+
+pub(super) fn lint(evidence: &Evidence<'_>, found: &mut Findings) {
+    let under_way = evidence.history.in_flight.values().map(|under_way| &under_way.step.action);
+    let mut known: BTreeSet<&JobKey> = under_way.filter_map(Action::job).map(|(_, key)| key).collect();
+    for step in &evidence.plan.steps {
+        if let Some((name, key)) = step.action.job() {
+            if !known.insert(key) {
+                found.step(Promise::S7, step, format_args!("runs {key} beside itself"));
+            }
+            runs_once(evidence, step, name, key, found);
+        }
+        if let Action::Migrate { key: JobKey { kind: JobKind::PostMigration, version }, .. } = &step.action {
+            nobody_is_left_behind(evidence, step, version, found);
+        }
+        if let (Action::Install { .. }, Some(role)) = (&step.action, evidence.fleet_role(step)) {
+            is_migrated(evidence, step, role, found);
+            is_not_vetoed(evidence, step, role, found);
+        }
+    }
+}
+
+/// A job that was begun is found again by its name; one that ended is never begun under it.
+fn runs_once(evidence: &Evidence<'_>, step: &Step, name: &JobName, key: &JobKey, found: &mut Findings) {
+    let record = evidence.history.progress.jobs.get(key);
+    let attempt = record.map_or(1, |record| record.attempt);
+    if *name != JobName::new(&evidence.desired.environment, key, attempt) {
+        found.step(Promise::S7, step, format_args!("runs {key} under a name that is not its own"));
+    }
+    match record.map(|record| &record.state) {
+        Some(JobState::Passed { .. }) => {
+            found.step(Promise::S7, step, format_args!("runs {key} once more"));
+        }
+        Some(JobState::Failed { .. }) => {
+            found.step(Promise::S7, step, format_args!("runs {key} again without a person's word"));
+        }
+        Some(JobState::Wanted | JobState::Begun { .. }) | None => {}
+    }
+}
+
+/// Every host that counts runs the version of a post-deployment migration, or one that came later.
+fn nobody_is_left_behind(evidence: &Evidence<'_>, step: &Step, version: &Version, found: &mut Findings) {
+    let desired = evidence.desired;
+    let counts = |host: &HostName| desired.exceptions.host_out(host, evidence.now).is_none();
+    let mut hosts = desired.fleet.hosts().filter(|(_, host)| counts(host));
+    if let Some((_, host)) = hosts.find(|(role, host)| !has_reached(evidence, role, host, version)) {
+        found.step(Promise::S4, step, format_args!("leaves {host} behind, which does not run {version}"));
+    }
+}
+
+fn has_reached(evidence: &Evidence<'_>, role: &Role, host: &HostName, version: &Version) -> bool {
+    let Some(state) = evidence.state(host) else { return false };
+    let Some(package) = role.packages.first().and_then(|name| state.packages.get(name)) else { return false };
+    let is = |release: &Version| role.package_version(release, &state.codename) == package.version;
+    let rank = evidence.desired.rank(version);
+    let later = || evidence.desired.ranks.iter().skip(rank.map_or(0, |rank| rank + 1)).any(is);
+    is(version) || later()
+}
+
+/// Going forward, a version comes to a host that serves once its migrations are done.
+fn is_migrated(evidence: &Evidence<'_>, step: &Step, role: &Role, found: &mut Findings) {
+    let fleet = &evidence.desired.fleet;
+    let migrates = fleet.policy.migrations.as_ref().is_some_and(|migrations| migrations.pre.is_some())
+        && fleet.stages().iter().any(|stage| stage.run == Run::Migrate);
+    let forward = |track: &TrackProgress| {
+        track.track == role.track && track.target == step.version && track.direction == Direction::Forward
+    };
+    let is_new = !evidence.has_some_of(role, &step.host, &step.version);
+    if migrates
+        && is_new
+        && evidence.plan.tracks.iter().any(forward)
+        && !evidence.history.progress.is_migrated(&step.version)
+    {
+        found.step(Promise::S4, step, format_args!("comes before the migrations of {}", step.version));
+    }
+}
+
+/// What is there half-way already may be finished.
+fn is_not_vetoed(evidence: &Evidence<'_>, step: &Step, role: &Role, found: &mut Findings) {
+    let vetoed = evidence.desired.exceptions.veto(&step.version);
+    if let Some(veto) = vetoed.filter(|_| !evidence.has_some_of(role, &step.host, &step.version)) {
+        let how = format_args!("brings {}, which is vetoed: {}", veto.version, veto.reason);
+        found.step(Promise::S5, step, how);
+    }
+}

@@ -1,0 +1,117 @@
+//! Rotation: floors, budgets, the canary's share, and what is done out of it only.
+
+use std::collections::BTreeSet;
+
+use model::*;
+
+use crate::breaks;
+use crate::fleet::version;
+use crate::keeps;
+use crate::scene::Scene;
+
+fn rows(name: &str) -> BTreeSet<RowId> {
+    let row = |node: &str| RowId { node: node.into(), backend: "web".into(), server: name.into() };
+    [row("fe-01"), row("fe-02")].into()
+}
+
+/// Takes servers out of rotation on one node, so that only so many are left of twenty.
+fn leave(scene: &mut Scene, left: usize) {
+    for n in left + 1..=20 {
+        scene.row("fe-02", &format!("web-{n:02}")).status = "DOWN".into();
+    }
+}
+
+#[test]
+fn an_install_or_activation_in_rotation_is_found() {
+    for kind in [ActionKind::Install, ActionKind::Activate] {
+        let mut scene = Scene::plain().until(kind, "web-01");
+        let seen = scene.row("fe-02", "web-01");
+        (seen.admin, seen.status) = (Admin::Ready, "UP".into());
+        breaks(&scene, "S3", "while web/web-01 on fe-02 is in rotation");
+        let reason = "CVE-2026-0001".into();
+        scene.desired.exceptions.emergency = Some(Emergency { version: version("1.1"), reason });
+        keeps(&scene);
+    }
+}
+
+#[test]
+fn drains_below_the_floor_of_one_node_are_found() {
+    let mut scene = Scene::plain().until(ActionKind::Drain, "web-01");
+    assert_eq!(scene.plan.steps.len(), 2, "both hosts of the budget");
+    leave(&mut scene, 20);
+    keeps(&scene);
+    leave(&mut scene, 19);
+    breaks(&scene, "S1", "leaves 17 servers of main in fe/web on fe-02, the floor is 18");
+}
+
+#[test]
+fn a_drain_under_way_counts_beside_those_of_the_plan() {
+    let mut scene = Scene::plain().until(ActionKind::Drain, "web-01");
+    let mut under_way = scene.plan.steps[0].clone();
+    (under_way.id, under_way.host) = ("another".into(), "web-09".into());
+    under_way.action = Action::Drain { rows: rows("web-09") };
+    scene.history.in_flight.insert(under_way.id.clone(), InFlight { step: under_way, since: scene.now });
+    breaks(&scene, "S1", "the floor is 18");
+}
+
+#[test]
+fn an_emergency_has_a_budget_of_its_own() {
+    let mut scene = Scene::plain().until(ActionKind::Drain, "web-01");
+    leave(&mut scene, 12);
+    let reason = "CVE-2026-0001".into();
+    scene.desired.exceptions.emergency = Some(Emergency { version: version("1.1"), reason });
+    keeps(&scene);
+    leave(&mut scene, 11);
+    breaks(&scene, "S1", "the floor is 10");
+}
+
+#[test]
+fn a_host_that_is_declared_out_counts_until_it_is_drained() {
+    let mut scene = Scene::plain().until(ActionKind::Drain, "web-01");
+    leave(&mut scene, 19);
+    let what = OutTarget::Host("web-20".into());
+    scene.desired.exceptions.outs.push(Out { what, reason: "disk".into(), until: None });
+    // It serves on the other node: 19 stay configured only when it does not.
+    breaks(&scene, "S1", "the floor is 18");
+    scene.row("fe-01", "web-20").status = "DOWN".into();
+    breaks(&scene, "S1", "the floor is 18");
+    scene.desired.fleet.backend_limit = Limit::Count(2);
+    keeps(&scene);
+}
+
+#[test]
+fn the_last_server_goes_only_where_an_outage_is_allowed() {
+    let mut scene = Scene::plain().until(ActionKind::Drain, "web-01");
+    scene.desired.fleet.backend_limit = Limit::Percent(100);
+    leave(&mut scene, 2);
+    breaks(&scene, "S1", "leaves no server");
+    scene.desired.fleet.roles[1].allow_outage = true;
+    keeps(&scene);
+}
+
+#[test]
+fn more_hosts_than_the_budget_are_found() {
+    let mut scene = Scene::plain().until(ActionKind::Claim, "web-01");
+    let mut third = scene.step(ActionKind::Claim).clone();
+    (third.id, third.host) = ("another".into(), "web-03".into());
+    scene.plan.steps.push(third);
+    breaks(&scene, "S1", "takes role web to 3 hosts out of 2");
+    scene.host("web-03").health = HealthState::Unhealthy("503".into());
+    keeps(&scene);
+}
+
+#[test]
+fn weights_above_the_share_are_found() {
+    let mut scene = Scene::canary().until(ActionKind::Weigh, "fe-01");
+    let heavier = |scene: &mut Scene, to: u32| {
+        let Action::Weigh { weights } = &mut scene.step(ActionKind::Weigh).action else { panic!() };
+        weights.values_mut().for_each(|weight| *weight = to);
+    };
+    heavier(&mut scene, 11);
+    breaks(&scene, "S2", "gives the canary more than 5 % of fe/web");
+    scene.desired.canary.as_mut().unwrap().weight = 90;
+    heavier(&mut scene, 101);
+    breaks(&scene, "S2", "weigh more than a main server");
+    heavier(&mut scene, 0);
+    keeps(&scene);
+}

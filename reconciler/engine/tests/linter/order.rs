@@ -1,0 +1,185 @@
+//! What begins something new, what runs once, and the order of migrations and versions.
+
+use jiff::SignedDuration;
+use model::*;
+
+use crate::fleet::{start, version};
+use crate::release::set_gate;
+use crate::scene::{Scene, veto};
+use crate::{breaks, keeps};
+
+fn hour() -> SignedDuration {
+    SignedDuration::from_hours(1)
+}
+
+fn failure() -> Failure {
+    Failure { kind: FailureKind::JobFailed, what: "it failed".into(), detail: String::new() }
+}
+
+/// A canary host is about to be begun, going forward.
+fn begins() -> Scene {
+    Scene::canary().until(ActionKind::Claim, "web-cny-01")
+}
+
+#[test]
+fn a_beginning_under_a_hold_or_a_pause_is_found() {
+    let mut scene = begins();
+    let hold = |scope| Hold { scope, reason: "load test".into(), until: None };
+    scene.desired.exceptions.holds = vec![hold(HoldScope::Main)];
+    keeps(&scene);
+    scene.desired.exceptions.holds = vec![hold(HoldScope::Canary)];
+    breaks(&scene, "S9", "under a hold: load test");
+    scene.desired.exceptions.holds.clear();
+    let pause = Pause { by: "ada".into(), reason: "lunch".into(), at: start(), until: scene.now + hour() };
+    scene.history.progress.pause = Some(pause);
+    breaks(&scene, "S9", "in a pause: lunch");
+}
+
+#[test]
+fn a_beginning_with_a_vetoed_version_is_found() {
+    let mut scene = begins();
+    scene.desired.exceptions.vetoes.push(veto("1.0"));
+    keeps(&scene);
+    scene.desired.exceptions.vetoes.push(veto("1.1"));
+    breaks(&scene, "S5", "begins with 1.1, which is vetoed");
+}
+
+#[test]
+fn an_install_of_a_vetoed_version_is_found_unless_it_is_there_half_way() {
+    let mut scene = Scene::canary().until(ActionKind::Install, "web-cny-01");
+    scene.desired.exceptions.vetoes.push(veto("1.1"));
+    breaks(&scene, "S5", "brings 1.1, which is vetoed");
+    for name in ["web-cny-01", "web-cny-02"] {
+        let package = scene.host(name).packages.get_mut("shop").unwrap();
+        (package.version, package.installed) = (version("1.1"), false);
+    }
+    keeps(&scene);
+}
+
+#[test]
+fn a_beginning_in_a_freeze_is_found_going_forward_and_without_an_emergency() {
+    let mut scene = begins();
+    let moment = |text: &str| Moment::Once(text.parse().unwrap());
+    let (from, to) = (moment("2026-11-01T00:00:00"), moment("2026-12-24T00:00:00"));
+    let in_flight = InFlightAtFreeze::FinishHost;
+    let freeze = Freeze { reason: "the sale".into(), from, to, zone: "UTC".into(), in_flight };
+    scene.desired.fleet.policy.freezes.push(freeze);
+    breaks(&scene, "S9", "in a freeze: the sale");
+    scene.desired.fleet.policy.freezes[0].in_flight = InFlightAtFreeze::FinishStage;
+    keeps(&scene);
+    scene.desired.fleet.policy.freezes[0].in_flight = InFlightAtFreeze::FinishHost;
+    let reason = "CVE-2026-0001".into();
+    scene.desired.exceptions.emergency = Some(Emergency { version: version("1.1"), reason });
+    keeps(&scene);
+}
+
+#[test]
+fn a_beginning_while_a_gate_of_its_stage_is_not_green_is_found() {
+    let mut scene = begins();
+    let now = scene.now;
+    let mut say = |verdict, since, at| {
+        set_gate(&mut scene.observed, verdict, since);
+        scene.observed.gates.get_mut("alerts").unwrap().at = at;
+        scene.findings().join("; ")
+    };
+    assert_eq!(say(Verdict::Green, now - hour(), now), "");
+    assert!(
+        say(Verdict::Red, now - hour(), now)
+            .contains("S9: claim of web-cny-01 begins while gate alerts is not green")
+    );
+    assert!(say(Verdict::NoData, now - hour(), now).contains("is not green"));
+    assert!(say(Verdict::Green, now - SignedDuration::from_mins(9), now).contains("for long enough"));
+    assert!(say(Verdict::Green, now - hour(), now - SignedDuration::from_secs(61)).contains("too long ago"));
+}
+
+#[test]
+fn going_back_needs_no_gate_and_stops_at_a_point_of_no_return() {
+    let mut scene = Scene::everywhere().until(ActionKind::Claim, "web-cny-01");
+    for track in &mut scene.plan.tracks {
+        track.direction = Direction::Back;
+    }
+    set_gate(&mut scene.observed, Verdict::Red, start());
+    keeps(&scene);
+    scene.desired.ranks.push(version("1.2"));
+    scene.history.progress.found_final.insert(version("1.2"));
+    breaks(&scene, "S9", "past the post-deployment migrations of 1.2");
+    let past_post_migrations_of = version("1.2");
+    scene.desired.exceptions.allow = Some(Allow { past_post_migrations_of, reason: "restored".into() });
+    keeps(&scene);
+}
+
+#[test]
+fn a_beginning_after_a_failed_check_is_found() {
+    let mut scene = begins();
+    let kind = JobKind::Check { stage: "migrations".into(), check: "qa".into() };
+    let state = JobState::Failed { at: start(), failure: failure() };
+    let key = JobKey { kind, version: version("1.1") };
+    scene.history.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: None });
+    breaks(&scene, "S9", "check qa after stage migrations of 1.1 has failed");
+}
+
+#[test]
+fn a_stage_that_passes_too_early_is_found() {
+    let is_it =
+        |event: &Event| matches!(event, Event::StagePassed { stage, .. } if stage.as_str() == "canary fleet");
+    let mut scene = Scene::canary().until_recorded(is_it);
+    let worked = scene.history.progress.runs["canary fleet"].worked.unwrap();
+    let run = |scene: &mut Scene, worked| {
+        scene.history.progress.runs.get_mut("canary fleet").unwrap().worked = worked;
+    };
+    run(&mut scene, Some(worked + SignedDuration::from_mins(1)));
+    breaks(&scene, "S8", "stage canary fleet would pass with 1.1 before its soak is over");
+    run(&mut scene, None);
+    breaks(&scene, "S8", "before its work is done");
+    run(&mut scene, Some(worked));
+    scene.desired.fleet.policy.gates.get_mut("alerts").unwrap().settle = hour();
+    breaks(&scene, "S8", "was asked before what it judges has settled");
+    scene.desired.fleet.policy.gates.get_mut("alerts").unwrap().settle = SignedDuration::ZERO;
+    scene.desired.fleet.policy.stages[1].checks.push("qa".into());
+    breaks(&scene, "S9", "would pass with 1.1 without check qa");
+}
+
+#[test]
+fn what_ran_once_does_not_run_again() {
+    let mut scene = Scene::canary().until(ActionKind::Migrate, "deploy-01");
+    let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
+    let mut remembers = |attempt, state| {
+        scene.history.progress.jobs.insert(key.clone(), JobRecord { attempt, state, began: None });
+        scene.findings().join("; ")
+    };
+    let at = start();
+    assert_eq!(remembers(1, JobState::Wanted), "");
+    assert_eq!(remembers(1, JobState::Begun { at }), "", "it is found again by its name");
+    assert!(
+        remembers(1, JobState::Passed { at, output: String::new() })
+            .contains("S7: migrate of deploy-01 runs")
+    );
+    assert!(remembers(1, JobState::Failed { at, failure: failure() }).contains("without a person's word"));
+    assert!(remembers(2, JobState::Wanted).contains("under a name that is not its own"));
+}
+
+#[test]
+fn an_install_before_its_migrations_is_found() {
+    let mut scene = Scene::canary().until(ActionKind::Install, "web-cny-01");
+    scene.history.progress.jobs.clear();
+    breaks(&scene, "S4", "comes before the migrations of 1.1");
+}
+
+#[test]
+fn post_deployment_migrations_wait_for_every_host_that_counts() {
+    let is_post = |scene: &Scene| {
+        let steps = scene.plan.steps.iter();
+        steps.filter_map(|step| step.action.job()).any(|(_, key)| key.kind == JobKind::PostMigration)
+    };
+    let mut scene = Scene::everywhere().until_recorded(|event| {
+        matches!(event, Event::StageBegan { stage, .. } if stage.as_str() == "post-deployment migrations")
+    });
+    while !is_post(&scene) {
+        scene = scene.next();
+    }
+    scene.host("web-03").packages.get_mut("shop").unwrap().version = version("1.0");
+    breaks(&scene, "S4", "leaves web-03 behind");
+    let what = OutTarget::Host("web-03".into());
+    scene.desired.exceptions.outs.push(Out { what, reason: "disk".into(), until: None });
+    keeps(&scene);
+}

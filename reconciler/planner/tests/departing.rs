@@ -1,0 +1,108 @@
+//! What leaves rotation beside something else, or changes its place in the fleet meanwhile.
+
+mod fleet;
+
+use fleet::{desired, history, host, observed, row, start, version};
+use jiff::SignedDuration;
+use model::*;
+use planner::plan;
+
+fn out(name: &str) -> Out {
+    Out { what: OutTarget::Host(name.into()), reason: "disk replaced".into(), until: None }
+}
+
+fn on<'a>(plan: &'a Plan, name: &str) -> Vec<&'a Step> {
+    plan.steps.iter().filter(|step| step.host.as_str() == name).collect()
+}
+
+#[test]
+fn two_hosts_that_are_declared_out_at_once_leave_one_after_the_other_where_the_floor_says_so() {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    desired.exceptions.outs = vec![out("web-01"), out("web-02")];
+    let seen = observed(&desired, "1.0");
+    let mut memory = history();
+    let first = plan(&desired, &seen, &memory, start());
+    assert_eq!(first.steps.len(), 1, "{:?}", first.steps);
+    assert_eq!(first.steps[0].action.kind(), ActionKind::Retire);
+    // The first one is under way, and a reading still shows it in rotation.
+    memory.apply(start(), &Event::StepStarted { step: first.steps[0].clone() }).unwrap();
+    assert_eq!(plan(&desired, &seen, &memory, start()).steps, []);
+}
+
+/// web-01 was upgraded and drained by us, and was not well in time.
+fn not_well_in_time() -> (Desired, Observed, History, jiff::Timestamp) {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = history();
+    let step = |id: &str, action| Step {
+        id: id.into(),
+        environment: "production".into(),
+        host: "web-01".into(),
+        role: "web".into(),
+        commit: desired.commit.id.clone(),
+        version: version("1.1"),
+        generation: Generation(1),
+        action,
+        why: String::new(),
+        deadline: SignedDuration::from_mins(15),
+        stage: None,
+    };
+    let services = desired.fleet.roles[1].services.clone();
+    let activate = Action::Activate { services, stamp: version("1.1") };
+    for step in [step("1", Action::Claim { found: Default::default() }), step("2", activate)] {
+        let id = step.id.clone();
+        memory.apply(start(), &Event::StepStarted { step }).unwrap();
+        let result = Ok(Outcome::Changed(String::new()));
+        let finished = Event::StepFinished { environment: "production".into(), step: id, result };
+        memory.apply(start(), &finished).unwrap();
+    }
+    for name in ["gitaly-01", "web-01"] {
+        let state = host(&mut seen, name);
+        state.packages.get_mut("shop").unwrap().version = version("1.1");
+        state.services.values_mut().for_each(|service| service.stamped = Some(version("1.1")));
+    }
+    let claim = memory.claims["web-01"].clone();
+    let state = host(&mut seen, "web-01");
+    (state.claim, state.health) = (Some(claim), HealthState::Unhealthy("503".into()));
+    let now = start() + SignedDuration::from_secs(60);
+    seen.hosts.values_mut().for_each(|fact| fact.at = now);
+    seen.nodes.values_mut().for_each(|fact| fact.at = now);
+    for node in ["fe-01", "fe-02"] {
+        let row = row(&mut seen, node, "web-01");
+        (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
+    }
+    (desired, seen, memory, now)
+}
+
+#[test]
+fn a_host_that_a_reload_put_back_is_drained_again_before_it_is_activated_again() {
+    let (desired, mut seen, memory, now) = not_well_in_time();
+    let planned = plan(&desired, &seen, &memory, now);
+    assert_eq!(on(&planned, "web-01")[0].action.kind(), ActionKind::Activate, "{:?}", planned.waiting);
+    let reloaded = row(&mut seen, "fe-02", "web-01");
+    (reloaded.admin, reloaded.status) = (Admin::Ready, "UP".into());
+    let planned = plan(&desired, &seen, &memory, now);
+    assert_eq!(on(&planned, "web-01")[0].action.kind(), ActionKind::Drain, "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_host_that_becomes_the_migration_host_is_let_go_in_its_former_role_first() {
+    let (mut desired, seen, mut memory, now) = not_well_in_time();
+    let mut web = desired.fleet.roles[1].clone();
+    web.hosts.retain(|host| host.as_str() == "web-01");
+    desired.fleet.roles[1].hosts.retain(|host| host.as_str() != "web-01");
+    desired.fleet.policy.migrations = Some(Migrations {
+        host: "web-01".into(),
+        packages: vec!["shop".into()],
+        package_version: "{version}".into(),
+        ready: None,
+        pre: None,
+        post: None,
+    });
+    desired.departed = vec![web.clone()];
+    let left = Event::Departed { environment: "production".into(), roles: vec![web] };
+    memory.apply(start(), &left).unwrap();
+    let planned = plan(&desired, &seen, &memory, now);
+    assert_eq!(on(&planned, "web-01").len(), 1, "{:?}", planned.steps);
+    assert_eq!(on(&planned, "web-01")[0].role.as_str(), "web");
+}

@@ -1,0 +1,76 @@
+//! The canary's weights beside main servers of any weight: as much as the file says, never more, and never a canary
+//! server above a main one.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fleet;
+mod release;
+
+use std::collections::BTreeMap;
+
+use fleet::{row, start};
+use model::*;
+use planner::plan;
+use proptest::prelude::*;
+use release::{desired, history, observed};
+
+const NODES: [&str; 2] = ["fe-01", "fe-02"];
+
+/// The most that HAProxy takes.
+const MOST: u32 = 256;
+
+/// A fleet in which everything runs the release, and the canary's servers still weigh nothing.
+fn ready_for_a_share(percent: u8, canaries: usize, main: &[Vec<u32>; 2]) -> (Desired, Observed) {
+    let mut desired = desired("1.1", "1.1", &["1.1"]);
+    desired.canary.as_mut().unwrap().weight = percent;
+    let names: Vec<String> = (1..=canaries).map(|number| format!("web-cny-{number:02}")).collect();
+    desired.fleet.roles[0].hosts = names.iter().map(|name| HostName::new(name.as_str())).collect();
+    let mut seen = observed(&desired, "1.1");
+    for (node, weights) in NODES.into_iter().zip(main) {
+        names.iter().for_each(|name| row(&mut seen, node, name).weight = 0);
+        for (number, weight) in (1..).zip(weights) {
+            row(&mut seen, node, &format!("web-{number:02}")).weight = *weight;
+        }
+    }
+    (desired, seen)
+}
+
+/// What each canary server of a node is told to weigh; 0 when nothing is said.
+fn told(planned: &Plan, node: &str) -> BTreeMap<RowId, u32> {
+    let on_node = planned.steps.iter().filter(|step| step.host.as_str() == node);
+    let weights = on_node.filter_map(|step| match &step.action {
+        Action::Weigh { weights } => Some(weights.clone()),
+        _ => None,
+    });
+    weights.flatten().collect()
+}
+
+proptest! {
+    #[test]
+    fn the_canarys_share_is_the_largest_that_does_not_exceed_what_git_says(
+        percent in 0_u8..=99,
+        canaries in 2_usize..6,
+        first in proptest::collection::vec(prop_oneof![Just(0_u32), 1..=MOST, Just(100)], 4),
+        second in proptest::collection::vec(1..=MOST, 4),
+    ) {
+        let main = [first, second];
+        let (desired, seen) = ready_for_a_share(percent, canaries, &main);
+        let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+        for (node, weights) in NODES.into_iter().zip(&main) {
+            let told = told(&planned, node);
+            let each = told.values().next().copied().unwrap_or(0);
+            prop_assert!(told.values().all(|weight| *weight == each), "{told:?}");
+            prop_assert!(each == 0 || told.len() == canaries, "{told:?}");
+            let serving = || weights.iter().copied().filter(|weight| *weight > 0);
+            let (sum, lightest) = (u64::from(serving().sum::<u32>()), serving().min().unwrap_or(0));
+            let exceeds = |each: u32| {
+                let canary = u64::from(each) * canaries as u64;
+                canary * 100 > u64::from(percent) * (sum + canary)
+            };
+            prop_assert!(!exceeds(each), "{percent} % of {weights:?} over {canaries}: {each} is too much");
+            prop_assert!(each <= lightest, "{each} is above a main server of {weights:?}");
+            let fits = !exceeds(each + 1) && each < lightest && each < MOST;
+            prop_assert!(!fits, "{percent} % of {weights:?} over {canaries}: {each} is too little");
+        }
+    }
+}
