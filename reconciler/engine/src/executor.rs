@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::clock::{Clock, read_at};
 use crate::seams::{Source, World};
 
 /// The end of something that the service began.
@@ -26,13 +27,14 @@ pub(crate) enum Done {
 /// Tasks under way. Dropping it abandons them; jobs on hosts go on, and are found again.
 pub(crate) struct Executor<W> {
     world: Arc<W>,
+    clock: Clock<W>,
     cancel: CancellationToken,
     tasks: JoinSet<Done>,
 }
 
 impl<W: World> Executor<W> {
-    pub(crate) fn new(world: Arc<W>, cancel: CancellationToken) -> Self {
-        Self { world, cancel, tasks: JoinSet::new() }
+    pub(crate) fn new(world: Arc<W>, clock: Clock<W>, cancel: CancellationToken) -> Self {
+        Self { world, clock, cancel, tasks: JoinSet::new() }
     }
 
     pub(crate) fn act(&mut self, step: Step) {
@@ -50,11 +52,11 @@ impl<W: World> Executor<W> {
 
     pub(crate) fn look(&mut self, environment: EnvironmentName, scope: Scope) {
         let world = self.world.clone();
-        let looked_at = scope.clone();
+        let (looked_at, began) = (scope.clone(), self.clock.now());
         let reading = AbortOnDropHandle::new(tokio::spawn(async move { world.observe(&looked_at).await }));
         self.tasks.spawn(async move {
             // A reading that panicked leaves no fact: the next pass asks again, and the panic is on stderr.
-            let observed = reading.await.unwrap_or_default();
+            let observed = read_at(reading.await.unwrap_or_default(), began);
             Done::Looked { environment, scope, observed }
         });
     }

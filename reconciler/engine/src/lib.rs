@@ -2,6 +2,7 @@
 //! does. Knows no outside system; the [`World`] does.
 
 mod circumstances;
+mod clock;
 mod departures;
 mod environment;
 mod executor;

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use model::{EnvironmentName, Event, Histories, History, Recorded};
 use tokio::sync::broadcast;
 
-use crate::seams::{Journal, JournalError};
+use crate::clock::Clock;
+use crate::seams::{Journal, JournalError, World};
 
 /// Events that a slow reader may lag behind before it misses some: a rollout of some hundred hosts.
 const EVENT_BACKLOG: usize = 4096;
@@ -22,9 +23,14 @@ pub(crate) struct Memory<J> {
 }
 
 impl<J: Journal> Memory<J> {
-    /// Reads the journal back, and takes it for a new generation.
-    pub(crate) fn open(journal: Arc<J>, service: &str, now: Timestamp) -> Result<Self, JournalError> {
+    /// Reads the journal back, and takes it for a new generation. The clock never goes back behind what was written.
+    pub(crate) fn open<W: World>(
+        journal: Arc<J>,
+        service: &str,
+        world: Arc<W>,
+    ) -> Result<(Self, Clock<W>), JournalError> {
         let replayed = journal.replay()?;
+        let clock = Clock::from(world, replayed.last().map_or(Timestamp::MIN, |recorded| recorded.at));
         let histories = Histories::replay(&replayed).map_err(|(seq, illegal)| JournalError {
             what: format!(
                 "event {seq} cannot follow what came before ({illegal}); this is a bug, please report it"
@@ -37,8 +43,8 @@ impl<J: Journal> Memory<J> {
         };
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let mut memory = Self { journal, histories, unwritten: Vec::new(), error: None, events };
-        memory.write(now, &[started])?;
-        Ok(memory)
+        memory.write(clock.now(), &[started])?;
+        Ok((memory, clock))
     }
 
     pub(crate) fn sender(&self) -> broadcast::Sender<Recorded> {

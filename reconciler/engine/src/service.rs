@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::departures::departed;
 use crate::environment::Environment;
 use crate::executor::{Done, Executor};
@@ -64,7 +65,7 @@ impl Handle {
 
 /// The service. One owner for everything it knows; others hold a [`Handle`].
 pub struct Service<W, J, S> {
-    world: Arc<W>,
+    clock: Clock<W>,
     source: Arc<S>,
     name: String,
     pub(crate) memory: Memory<J>,
@@ -95,7 +96,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         desired: watch::Sender<Arc<DesiredByName>>,
         stop: CancellationToken,
     ) -> Result<(Self, Handle), JournalError> {
-        let memory = Memory::open(journal, name, world.now())?;
+        let (memory, clock) = Memory::open(journal, name, world.clone())?;
         let (requests_in, requests) = mpsc::channel(16);
         let (standings, standings_out) = watch::channel(Standings::new());
         let (refusals, refusals_out) = watch::channel(Refusals::default());
@@ -105,9 +106,9 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             refusals: refusals_out,
             events: memory.sender(),
         };
-        let executor = Executor::new(world.clone(), stop.clone());
+        let executor = Executor::new(world, clock.clone(), stop.clone());
         let service = Self {
-            world,
+            clock,
             source,
             name: name.to_owned(),
             memory,
@@ -127,16 +128,18 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     /// Runs until it is stopped. Ends within [`STOP_PATIENCE`] then, with nothing lost: what is still under way on
     /// hosts is found again by the next service.
     pub async fn run(mut self) {
-        let mut readings = watch_source(self.source.clone(), self.world.clone(), self.stop.clone());
+        let mut readings = watch_source(self.source.clone(), self.clock.clone(), self.stop.clone());
         loop {
             let wake = self.pass();
+            // In this order, so that two things at one moment always go the same way: people first, then git, then ends,
+            // all of which are gathered below. Every arm is safe to drop: what is not taken stays in its queue.
             tokio::select! {
-                // Every arm is safe to drop: ends, readings and requests stay in their queues.
-                done = self.executor.next() => self.take(done),
-                Some((at, reading)) = readings.recv() => self.read(at, reading),
-                Some(request) = self.requests.recv() => self.answer(request).await,
-                () = sleep_until(wake) => {}
+                biased;
                 () = self.stop.cancelled() => break,
+                Some(request) = self.requests.recv() => self.answer(request).await,
+                Some((at, reading)) = readings.recv() => self.read(at, reading),
+                done = self.executor.next() => self.take(done),
+                () = sleep_until(wake) => {}
             }
             self.gather().await;
         }
@@ -157,7 +160,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
 
     /// One pass over every environment: plan, record, begin. Returns when to come again.
     fn pass(&mut self) -> Instant {
-        let now = self.world.now();
+        let now = self.clock.now();
         let may_start = self.memory.flush();
         if let Some((at, reading)) = self.unrecorded.take_if(|_| may_start) {
             self.read(at, reading);
@@ -244,7 +247,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
                         tracing::warn!(%step, kind = %failure.kind, detail = failure.detail, "{failure}");
                     }
                 }
-                let now = self.world.now();
+                let now = self.clock.now();
                 self.memory.keep(now, Event::StepFinished { environment, step, result });
             }
             Done::Looked { environment, scope, observed } => {
@@ -273,7 +276,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         result: Result<model::CommitId, String>,
         reading: Option<Reading>,
     ) {
-        let now = self.world.now();
+        let now = self.clock.now();
         if let Some(environment) = self.environments.get_mut(&edit.environment) {
             environment.edited(result.is_ok(), now);
         }
@@ -317,7 +320,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     fn bring_into_force(&mut self, revision: &Revision) {
         let mut wanted = revision.environments.clone();
         self.keep_what_is_claimed(&mut wanted);
-        let now = self.world.now();
+        let now = self.clock.now();
         for (name, desired) in &wanted {
             self.tell_departures(name, desired, now);
         }
@@ -356,7 +359,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             Request::AcceptHistory { commit, by, reason, reply } => {
                 let accepted = self.source.accept_history(&commit).await;
                 if accepted.is_ok() {
-                    let now = self.world.now();
+                    let now = self.clock.now();
                     self.memory.keep(now, Event::HistoryAccepted { commit, by, reason });
                     let reading = self.source.read().await;
                     self.read(now, reading);
@@ -368,7 +371,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
 
     /// A person's word is in force once it is in the journal.
     fn say(&mut self, name: &EnvironmentName, word: Word, by: String, reason: String) -> Result<(), String> {
-        let now = self.world.now();
+        let now = self.clock.now();
         let environment = self.environments.get(name);
         let environment = environment.ok_or_else(|| format!("there is no environment {name}"))?;
         let adopts = word == Word::Adopt;
@@ -386,7 +389,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     fn report(&mut self) -> Report {
         let mut environments = BTreeMap::new();
         let mut generation = model::Generation(0);
-        let now = self.world.now();
+        let now = self.clock.now();
         for (name, environment) in &self.environments {
             let history = self.memory.history(name);
             generation = history.generation;
@@ -461,7 +464,7 @@ fn accepted_event(desired: &Desired) -> Event {
 /// after it.
 fn watch_source<W: World, S: Source>(
     source: Arc<S>,
-    world: Arc<W>,
+    clock: Clock<W>,
     stop: CancellationToken,
 ) -> mpsc::Receiver<(Timestamp, Reading)> {
     let (sender, receiver) = mpsc::channel(1);
@@ -469,7 +472,7 @@ fn watch_source<W: World, S: Source>(
         let follow = async {
             loop {
                 let reading = source.read().await;
-                if sender.send((world.now(), reading)).await.is_err() {
+                if sender.send((clock.now(), reading)).await.is_err() {
                     return;
                 }
                 source.changed().await;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId};
 
 use crate::next::{Next, Wait, node_scopes};
-use crate::survey::{HostView, RowView, Survey};
+use crate::survey::{ClaimView, HostView, RowView, Survey};
 use crate::tuning::{DRAIN_SETTLE, UNWELL_REFRESH, WATCH};
 
 /// What a claimed host still needs before it may be changed; none: it is drained, or has no rows of ours.
@@ -16,6 +16,9 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     }
     if let Err(wait) = rows_are_known(survey, host) {
         return Some(Next::Wait(wait));
+    }
+    if let Some(found) = still_foreign(host) {
+        return Some(Next::Step(Action::Claim { found }, "rows that others had taken out serve again"));
     }
     let serving = ids(host, |row| row.admin() == Some(Admin::Ready));
     if !serving.is_empty() {
@@ -31,6 +34,15 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
         return Some(Next::Wait(wait.until(since + DRAIN_SETTLE)));
     }
     sticky_next(survey, host, since).or_else(|| sessions_next(survey, host, since))
+}
+
+/// Somebody made rows ready that were out when we came: they serve, so they are ours to drain. What is left of the mark's
+/// list then; none: nothing changed.
+fn still_foreign(host: &HostView<'_>) -> Option<BTreeSet<RowId>> {
+    let ClaimView::Ours { found, .. } = host.claim else { return None };
+    let serves = |row: &&RowView<'_>| row.admin() == Some(Admin::Ready) && found.contains(&row.id());
+    let given_back: BTreeSet<RowId> = host.rows.iter().filter(serves).map(RowView::id).collect();
+    (!given_back.is_empty()).then(|| found.difference(&given_back).cloned().collect())
 }
 
 /// Every row of the host is seen, fresh, and points to it.

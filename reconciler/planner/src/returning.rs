@@ -1,7 +1,9 @@
 //! Back into rotation: a host that runs its release is made ready when it is well, and then let go.
 
+use std::collections::BTreeSet;
+
 use model::{
-    Action, Admin, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, RowCheck, Version,
+    Action, Admin, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, RowCheck, Scope, Version,
     history::Activated,
 };
 
@@ -10,7 +12,7 @@ use crate::draining::{ids, rows_are_known};
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
-use crate::survey::{ClaimView, HostView, Survey, stamp};
+use crate::survey::{ClaimView, HostView, RowView, Survey, stamp};
 use crate::tuning::{WATCH, WATCH_CLOSELY};
 
 /// A host without a probe of its own has ten seconds to show a steady pid, and as long again to get there.
@@ -124,7 +126,7 @@ pub(crate) fn has_failed(
 /// The rows, node by node: out of maintenance, checked, ready, seen UP; then the mark goes.
 fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if host.rows.is_empty() {
-        return agent::released(survey, host, "done here");
+        return aside(survey, host).unwrap_or_else(|| agent::released(survey, host, "done here"));
     }
     if !nodes_are_fresh(survey, host) {
         let wait = Wait::new(Reason::FreshFacts);
@@ -156,8 +158,26 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
             let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });
             Next::Wait(wait.watching(node_scopes(host), WATCH_CLOSELY))
         }
-        None => agent::released(survey, host, "back in rotation"),
+        None => aside(survey, host).unwrap_or_else(|| agent::released(survey, host, "back in rotation")),
     }
+}
+
+/// On a node that was declared out meanwhile, what we took out before is given back as well, where it can be seen: later
+/// nobody could tell whose it was.
+fn aside(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
+    let ClaimView::Ours { found, .. } = host.claim else { return None };
+    let out = |row: &&RowView<'_>| matches!(row.admin(), Some(Admin::Drain | Admin::Maint));
+    let ours = host.aside.iter().filter(out).filter(|row| !found.contains(&row.id()));
+    let (rows, nodes): (BTreeSet<_>, BTreeSet<_>) = ours.map(|row| (row.id(), row.node)).unzip();
+    if rows.is_empty() {
+        return None;
+    }
+    if nodes.iter().any(|node| !survey.node_is_fresh(node)) {
+        let scopes = nodes.into_iter().map(|node| Scope::Node(node.clone())).collect();
+        return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(scopes, jiff::SignedDuration::ZERO)));
+    }
+    let action = Action::Ready { rows, because: ReadyBecause::Healthy };
+    Some(Next::Step(action, "no drain of ours stays on a load balancer node that is declared out"))
 }
 
 /// Weight is somebody else's business; the claim goes when HAProxy itself would send traffic.

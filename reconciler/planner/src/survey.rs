@@ -61,6 +61,8 @@ pub(crate) struct HostView<'a> {
     pub(crate) in_flight: Option<&'a InFlight>,
     pub(crate) claim: ClaimView<'a>,
     pub(crate) rows: Vec<RowView<'a>>,
+    /// Rows on nodes that are declared out: they count nowhere, and what we took out there is still ours to give back.
+    pub(crate) aside: Vec<RowView<'a>>,
     /// A person's word that it does not count.
     pub(crate) out: Option<&'a Out>,
     /// The release's package version here, when the host was seen.
@@ -150,18 +152,22 @@ impl<'a> Survey<'a> {
         in_flight: &BTreeMap<&HostName, &'a InFlight>,
     ) -> Vec<HostView<'a>> {
         let mut packages = BTreeMap::new();
-        let mut view = |name: &'a HostName| HostView {
-            name,
-            role,
-            release,
-            lane,
-            rung,
-            fact: self.observed.hosts.get(name),
-            in_flight: in_flight.get(name).copied(),
-            claim: self.claim_view(name, self.observed.hosts.get(name)),
-            rows: self.rows_of(name, role),
-            out: self.desired.exceptions.host_out(name, self.now),
-            target: self.target_of(name, role, release, &mut packages),
+        let mut view = |name: &'a HostName| {
+            let (aside, rows) = self.rows_of(name, role).into_iter().partition(|row| self.is_out(row.node));
+            HostView {
+                name,
+                role,
+                release,
+                lane,
+                rung,
+                fact: self.observed.hosts.get(name),
+                in_flight: in_flight.get(name).copied(),
+                claim: self.claim_view(name, self.observed.hosts.get(name), lane != usize::MAX),
+                rows,
+                aside,
+                out: self.desired.exceptions.host_out(name, self.now),
+                target: self.target_of(name, role, release, &mut packages),
+            }
         };
         role.hosts.iter().map(&mut view).collect()
     }
@@ -188,8 +194,15 @@ impl<'a> Survey<'a> {
         self.lane_of(host).is_some_and(|lane| lane.emergency.is_some())
     }
 
-    /// What stands on the host counts; the journal speaks for a host that cannot be seen or has lost its mark.
-    fn claim_view(&self, name: &HostName, fact: Option<&'a Fact<HostState>>) -> ClaimView<'a> {
+    /// What stands on the host counts; the journal speaks for a host that cannot be seen or has lost its mark. It may have
+    /// lost it to ourselves: the answer to a release can go astray, and whoever begins such a host begins it anew. A host
+    /// that has left the fleet is let go once more instead.
+    fn claim_view(
+        &self,
+        name: &HostName,
+        fact: Option<&'a Fact<HostState>>,
+        of_fleet: bool,
+    ) -> ClaimView<'a> {
         let seen = fact.and_then(Fact::known).and_then(|state| state.claim.as_ref());
         if let Some(claim) = seen {
             let ours = claim.service == self.history.service && claim.generation <= self.history.generation;
@@ -200,6 +213,10 @@ impl<'a> Survey<'a> {
                 current: claim.generation == self.history.generation,
                 found: &claim.found,
             };
+        }
+        let let_go = of_fleet && self.history.letting_go.contains(name);
+        if let_go && fact.is_some_and(|fact| fact.value.is_ok()) && self.host_is_fresh(name) {
+            return ClaimView::None;
         }
         match self.history.claims.get(name) {
             Some(claim) => ClaimView::Ours { current: false, found: &claim.found },
@@ -214,8 +231,7 @@ impl<'a> Survey<'a> {
             let Some(policy) = lb.backends.get(&backend.backend) else { continue };
             let policy = self.policy_in_force(role, *policy);
             let server = lb.server(host);
-            let counts = |node: &&HostName| self.desired.exceptions.node_out(node, self.now).is_none();
-            for node in lb.nodes.iter().filter(counts) {
+            for node in &lb.nodes {
                 let state = self.observed.node(node);
                 let key = (node.as_str(), backend.backend.as_str(), server.as_str());
                 let row = self.index.get(&key).copied();
@@ -231,6 +247,11 @@ impl<'a> Survey<'a> {
             }
         }
         rows
+    }
+
+    /// Whether a person has declared a node out: no traffic passes there.
+    fn is_out(&self, node: &HostName) -> bool {
+        self.desired.exceptions.node_out(node, self.now).is_some()
     }
 
     /// In an emergency sessions have little time, and are cut.

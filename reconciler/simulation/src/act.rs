@@ -66,6 +66,10 @@ impl State {
     /// Our mark, or a newer one in its place.
     pub(crate) fn claimed(&mut self, step: &Step, service: &str) -> Outcome {
         let Action::Claim { found } = &step.action else { return Outcome::AlreadyDone };
+        // An older mark of ours knows what it found; whoever did not see it took what it drained for somebody else's.
+        let older = self.hosts.get(&step.host).and_then(|host| host.claim.as_ref());
+        let older = older.filter(|older| older.generation < step.generation && older.service == service);
+        let found = &older.map_or_else(|| found.clone(), |older| older.found.clone());
         let claim = Claim {
             generation: step.generation,
             service: service.to_owned(),

@@ -21,6 +21,8 @@ pub(crate) enum TakenBy {
     Us,
     /// A person, at this time.
     Person(u64),
+    /// A person, on a host that carries our mark: nobody can tell whose the one drain bit is.
+    Unclear,
 }
 
 /// A server of a backend.
@@ -66,6 +68,8 @@ pub(crate) struct Node {
     /// The highest generation of each service that ever changed anything here, or claimed a host behind it.
     pub(crate) fences: BTreeMap<String, Generation>,
     pub(crate) rows: BTreeMap<RowKey, Server>,
+    /// Rows that its configuration has lost.
+    pub(crate) lost: BTreeMap<RowKey, Server>,
     pub(crate) sticky: BTreeSet<BackendName>,
     /// Ends of sessions that live in workers from before a reload.
     pub(crate) old_ends_ms: BTreeMap<RowKey, Vec<u64>>,

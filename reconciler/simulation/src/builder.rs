@@ -69,6 +69,8 @@ impl State {
             violations: Vec::new(),
             changes: 0,
             lost_sessions: 0,
+            mishaps: crate::proof::Mishaps::default(),
+            tally: crate::tally::Tally::default(),
         }
     }
 
@@ -160,6 +162,7 @@ fn node(seed: u64, lb: &LoadBalancer, name: &HostName, rows: BTreeMap<RowKey, Se
         worker: 1,
         fences: BTreeMap::new(),
         rows,
+        lost: BTreeMap::new(),
         sticky: BTreeSet::new(),
         old_ends_ms: BTreeMap::new(),
     }

@@ -25,6 +25,17 @@ impl Chance {
         span.min_ms + self.below(span.max_ms.saturating_sub(span.min_ms) + 1)
     }
 
+    /// One of these, each as likely as the others. Panics when there is none.
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        let at = self.below(from.len() as u64);
+        &from[usize::try_from(at).unwrap_or(0)]
+    }
+
+    /// True once in `times`, on average.
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
     /// Forty hexadecimal digits.
     pub(crate) fn hex40(&mut self) -> String {
         let (a, b, c) = (self.0.next_u64(), self.0.next_u64(), self.0.next_u64() >> 32);

@@ -133,10 +133,10 @@ impl SimWorld {
         let key = (row.backend.clone(), row.server.clone());
         let Some(server) = state.nodes.get(&row.node).and_then(|node| node.rows.get(&key)) else { return };
         let claim = state.hosts.get(&server.host).and_then(|host| host.claim.as_ref());
-        let ours = claim.is_some_and(|claim| !claim.found.contains(row));
+        let ours = claim.is_some_and(|claim| *claim.service == *self.service && !claim.found.contains(row));
         let by = match admin {
             Admin::Ready => TakenBy::Nobody,
-            Admin::Drain | Admin::Maint if ours => TakenBy::Us,
+            Admin::Drain | Admin::Maint if ours => TakenBy::Unclear,
             Admin::Drain | Admin::Maint => TakenBy::Person(state.now_ms),
         };
         let now_ms = state.now_ms;

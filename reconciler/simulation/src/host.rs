@@ -39,11 +39,18 @@ pub(crate) struct Machine {
     pub(crate) link: Link,
     pub(crate) keys: Keys,
     pub(crate) chance: Chance,
+    /// What goes astray on the way there.
+    pub(crate) mishaps: Chance,
 }
 
 impl Machine {
     pub(crate) fn new(seed: u64, name: &HostName) -> Self {
-        Self { link: Link::Up, keys: Keys::Good, chance: Chance::stream(seed, name.as_str()) }
+        Self {
+            link: Link::Up,
+            keys: Keys::Good,
+            chance: Chance::stream(seed, name.as_str()),
+            mishaps: Chance::stream(seed, &format!("mishaps of {name}")),
+        }
     }
 
     /// Why a command does not get through now.
@@ -267,6 +274,12 @@ impl Host {
     pub(crate) fn running_job(&self) -> Option<&StepId> {
         let running = || self.jobs.iter().filter(|(_, job)| job.is_running());
         running().find(|(_, job)| !job.is_check()).or_else(|| running().next()).map(|(id, _)| id)
+    }
+
+    /// Whether a process of a sickly version is one of those that answer.
+    pub(crate) fn is_lucky(&self, live: &Live) -> bool {
+        let own = self.machine_id.bytes().map(u32::from).sum::<u32>();
+        (own + live.pid / 7) % 3 != 0
     }
 
     /// Whether it belongs to a role of the fleet.

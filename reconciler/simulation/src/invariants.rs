@@ -14,7 +14,7 @@ use crate::balancer::{Node, Server};
 use crate::state::{State, TraceLine};
 
 /// How much of what went before is kept with a violation.
-const TRACE_LINES: usize = 40;
+const TRACE_LINES: usize = 300;
 
 /// The promises that the world can judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,10 +37,16 @@ pub enum Promise {
     S8,
     /// Nothing begins, going forward, under a hold, in a pause or in a freeze.
     S9,
+    /// Every action belongs to a commit that was accepted.
+    S10,
+    /// In report mode nothing is changed.
+    S11,
     /// What others took out is not put back, nor changed.
     S12,
     /// No configuration agent runs where we install.
     Agent,
+    /// No plan is made that its own linter has to refuse.
+    Lint,
 }
 
 /// A broken promise.
@@ -126,12 +132,15 @@ impl State {
         Rotation(all)
     }
 
-    /// Hosts that are declared out, as far as the commit that wants a step says: they do not count.
+    /// Hosts that are declared out, as far as the commit that wants a step says, or in the fleet no more: they do not count.
     fn outs(&mut self, step: &Step) -> BTreeSet<HostName> {
         let now = self.clock.at(self.now_ms);
         let Some(desired) = self.law_of(step) else { return BTreeSet::new() };
         let is_out = |host: &&HostName| desired.exceptions.host_out(host, now).is_some();
-        desired.fleet.hosts().map(|(_, host)| host).filter(is_out).cloned().collect()
+        let gone = |name: &&HostName| desired.fleet.role_of(name).is_none();
+        let of_environment = self.hosts.iter().filter(|(_, host)| host.environment == step.environment);
+        let gone = of_environment.map(|(name, _)| name).filter(gone);
+        desired.fleet.hosts().map(|(_, host)| host).filter(is_out).chain(gone).cloned().collect()
     }
 
     fn seats(
@@ -196,8 +205,9 @@ impl State {
     ) -> usize {
         let Rules { fleet, emergency } = rules;
         if track.is_some() {
-            let limit = if *emergency { fleet.policy.emergency.max_unavailable } else { fleet.backend_limit };
-            return configured.saturating_sub(limit.of(configured));
+            let usual = fleet.backend_limit.of(configured);
+            let wide = if *emergency { fleet.policy.emergency.max_unavailable.of(configured) } else { 0 };
+            return configured.saturating_sub(usual.max(wide));
         }
         let serves = |role: &&model::Role| {
             role.backends.iter().any(|id| id.backend == *backend && id.load_balancer == node.load_balancer)

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use model::{CommitId, Desired, EnvironmentName, Event, Step, Version};
+use jiff::{SignedDuration, Timestamp};
+use model::{CommitId, Desired, EnvironmentName, Event, Generation, StageName, Step, Version};
 
 use crate::journal::MemoryJournal;
 use crate::source::SimSource;
@@ -20,14 +20,26 @@ pub(crate) struct Law {
     said: BTreeMap<CommitId, Said>,
     /// Events that were read already.
     read: usize,
+    /// The generation of the newest service.
+    newest: Generation,
     pauses: BTreeMap<EnvironmentName, (Timestamp, Timestamp)>,
     found_running: BTreeMap<EnvironmentName, BTreeSet<Version>>,
+    stages: BTreeMap<(EnvironmentName, StageName, Version), Timestamp>,
 }
 
 impl Law {
     pub(crate) fn new(source: SimSource, journal: MemoryJournal) -> Self {
         let (said, pauses, found_running) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { source, journal, said, read: 0, pauses, found_running }
+        Self {
+            source,
+            journal,
+            said,
+            read: 0,
+            newest: Generation(0),
+            pauses,
+            found_running,
+            stages: BTreeMap::new(),
+        }
     }
 
     /// What the commit that wants a step says; none: there is no such commit, or it is not valid.
@@ -40,10 +52,25 @@ impl Law {
         said.get(&step.environment).cloned()
     }
 
-    /// Whether a person's pause has been in force since before `known`, and still is.
-    pub(crate) fn paused(&mut self, environment: &EnvironmentName, known: Timestamp) -> bool {
+    /// Whether a person's pause has been in force for longer than `crossing`, and will be for a moment. A service that
+    /// another one has taken over from does not hear of pauses.
+    pub(crate) fn paused(&mut self, step: &Step, now: Timestamp, crossing: SignedDuration) -> bool {
         self.read_on();
-        self.pauses.get(environment).is_some_and(|(from, until)| *from < known && known < *until)
+        let moment = SignedDuration::from_millis(2);
+        let in_force =
+            |(from, until): &(Timestamp, Timestamp)| *from + crossing < now && now + moment < *until;
+        step.generation >= self.newest && self.pauses.get(&step.environment).is_some_and(in_force)
+    }
+
+    /// When the service told that a stage began, if it has.
+    pub(crate) fn stage_began(&mut self, stage: &(EnvironmentName, StageName, Version)) -> Option<Timestamp> {
+        self.read_on();
+        self.stages.get(stage).copied()
+    }
+
+    /// Whether the commit that wants a step was ever in force.
+    pub(crate) fn accepts(&self, step: &Step) -> bool {
+        self.source.was_accepted(&step.commit)
     }
 
     /// Whether a version was found running when the environment was taken as it was.
@@ -56,6 +83,10 @@ impl Law {
         for recorded in self.journal.events_from(self.read) {
             self.read += 1;
             match recorded.event {
+                Event::ServiceStarted { generation, .. } => self.newest = generation,
+                Event::StageBegan { environment, stage, version } => {
+                    self.stages.insert((environment, stage, version), recorded.at);
+                }
                 Event::Paused { environment, until, .. } => {
                     self.pauses.insert(environment, (recorded.at, until));
                 }

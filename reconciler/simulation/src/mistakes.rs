@@ -12,17 +12,23 @@ impl SimWorld {
     /// A load balancer node's configuration loses a row. Its sessions go on elsewhere.
     pub fn row_vanishes(&self, row: &RowId) {
         if let Some(node) = self.state().nodes.get_mut(&row.node) {
-            node.rows.remove(&(row.backend.clone(), row.server.clone()));
+            let key = (row.backend.clone(), row.server.clone());
+            if let Some(server) = node.rows.remove(&key) {
+                node.lost.insert(key, server);
+            }
         }
     }
 
-    /// A load balancer node gets a row again that it had lost, as another node has it.
+    /// A load balancer node gets a row again that it had lost, as its configuration file has it.
     pub fn row_returns(&self, row: &RowId) {
         let mut state = self.state();
+        let (now_ms, pace) = (state.now_ms, state.pace.clone());
         let key = (row.backend.clone(), row.server.clone());
-        let other = state.nodes.values().find_map(|node| node.rows.get(&key)).cloned();
-        if let (Some(server), Some(node)) = (other, state.nodes.get_mut(&row.node)) {
-            node.rows.insert(key, server);
+        let Some(node) = state.nodes.get_mut(&row.node) else { return };
+        if let Some(mut server) = node.lost.remove(&key) {
+            server.restart(now_ms, &mut node.machine.chance, &pace);
+            node.rows.insert(key.clone(), server);
+            state.check_later(&row.node, &key, 1);
         }
     }
 

@@ -1,6 +1,6 @@
 //! A git repository that exists only in memory: commits, reverts, nonsense, force-pushes, a remote that goes away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +42,8 @@ struct Repository {
     head: Option<CommitId>,
     /// The head that was last accepted, valid or not: what comes next has to descend from it.
     accepted: Option<CommitId>,
+    /// Every commit that was ever handed out as in force.
+    accepted_ever: BTreeSet<CommitId>,
     gone: Option<String>,
     /// The head is not signed by somebody who may, with the words of whoever looked.
     untrusted: Option<String>,
@@ -58,7 +60,7 @@ struct Entry {
 impl Clone for SimSource {
     fn clone(&self) -> Self {
         let (repository, news) = (Arc::clone(&self.repository), self.news.clone());
-        Self { repository, news, clock: self.clock, read: AtomicU64::new(0) }
+        Self { repository, news, clock: self.clock.clone(), read: AtomicU64::new(0) }
     }
 }
 
@@ -72,6 +74,7 @@ impl SimSource {
             commits: BTreeMap::new(),
             head: None,
             accepted: None,
+            accepted_ever: BTreeSet::new(),
             gone: None,
             untrusted: None,
         };
@@ -134,6 +137,16 @@ impl SimSource {
     pub fn distrust(&self, error: Option<&str>) {
         self.repository().untrusted = error.map(ToOwned::to_owned);
         self.tell();
+    }
+
+    /// The head of the branch.
+    pub fn head(&self) -> Option<CommitId> {
+        self.repository().head.clone()
+    }
+
+    /// Whether a commit was ever in force: valid, trusted, and a descendant of what was accepted before.
+    pub(crate) fn was_accepted(&self, commit: &CommitId) -> bool {
+        self.repository().accepted_ever.contains(commit)
     }
 
     /// What the newest valid commit says, whoever wrote it. None: there is none.
@@ -256,7 +269,7 @@ impl Repository {
     }
 
     /// The newest valid commit of the accepted history, with every version's rank in it.
-    fn revision(&self) -> Option<Revision> {
+    fn revision(&mut self) -> Option<Revision> {
         let valid = |entry: &'_ Entry| entry.content.is_ok();
         let newest = self.history(self.accepted.as_ref()).find(|entry| valid(entry))?;
         let mut environments = newest.content.clone().ok()?;
@@ -264,7 +277,9 @@ impl Repository {
             desired.commit = newest.commit.clone();
             desired.ranks = self.ranks(self.accepted.as_ref(), name);
         }
-        Some(Revision { commit: newest.commit.clone(), environments })
+        let commit = newest.commit.clone();
+        self.accepted_ever.insert(commit.id.clone());
+        Some(Revision { commit, environments })
     }
 
     fn ranks(&self, at: Option<&CommitId>, environment: &EnvironmentName) -> Vec<Version> {

@@ -20,6 +20,8 @@ use crate::law::Law;
 use crate::named::Named;
 use crate::outside::{GateId, Gauges};
 use crate::pace::Pace;
+use crate::proof::Mishaps;
+use crate::tally::Tally;
 
 /// What a package version is like. Keyed by the version as dpkg knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +34,18 @@ pub struct Release {
     pub activates: bool,
     /// Whether they ever become healthy.
     pub healthy: bool,
+    /// Whether one start in three is no good: the process never answers, and the next one may.
+    pub sickly: bool,
 }
 
 impl Release {
     /// A version that works.
-    pub const GOOD: Self = Self { published: true, installs: true, activates: true, healthy: true };
+    pub const GOOD: Self =
+        Self { published: true, installs: true, activates: true, healthy: true, sickly: false };
     /// A version that starts and never becomes healthy.
     pub const NEVER_HEALTHY: Self = Self { healthy: false, ..Self::GOOD };
+    /// A version that now and then starts and never becomes healthy.
+    pub const SICKLY: Self = Self { sickly: true, ..Self::GOOD };
     /// A version whose installation fails.
     pub const NOT_INSTALLABLE: Self = Self { installs: false, ..Self::GOOD };
     /// A version whose services do not start.
@@ -135,6 +142,9 @@ pub(crate) struct State {
     pub(crate) changes: u64,
     /// Sessions that broke because their server went away.
     pub(crate) lost_sessions: u64,
+    /// The network's luck.
+    pub(crate) mishaps: Mishaps,
+    pub(crate) tally: Tally,
 }
 
 impl State {
@@ -234,8 +244,11 @@ impl State {
 
     /// Whether the application on a host answers now.
     fn answers(&self, host: &Host) -> bool {
-        let well =
-            |live: &crate::host::Live| live.warm_ms <= self.now_ms && self.release(&live.version).healthy;
+        let well = |live: &crate::host::Live| {
+            let release = self.release(&live.version);
+            let lucky = !release.sickly || host.is_lucky(live);
+            live.warm_ms <= self.now_ms && release.healthy && lucky
+        };
         host.machine.runs() && host.services.values().all(|process| process.live().is_some_and(well))
     }
 

@@ -8,6 +8,7 @@ use model::{
     Action, Admin, Desired, EnvironmentName, Fact, Failure, FailureKind, Fleet, HealthState, HostName,
     Observed, Outcome, Scope, Step, StepId, Version,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::balancer::TakenBy;
@@ -30,10 +31,12 @@ const KEEPALIVE_MS: u64 = 1_000;
 #[derive(Clone, Debug)]
 pub struct SimWorld {
     state: Arc<Mutex<State>>,
-    clock: Clock,
-    service: Arc<str>,
+    pub(crate) clock: Clock,
+    pub(crate) service: Arc<str>,
     /// Cancelled when the process that holds this handle is gone.
     dead: CancellationToken,
+    /// Whether the process that holds this handle stands still.
+    pub(crate) still: watch::Sender<bool>,
 }
 
 /// What became of a job that is waited for.
@@ -72,12 +75,13 @@ impl SimWorld {
     }
 
     fn holding(state: State) -> Self {
-        let clock = state.clock;
+        let clock = state.clock.clone();
         Self {
             state: Arc::new(Mutex::new(state)),
             clock,
             service: Arc::from("reconcile"),
             dead: CancellationToken::new(),
+            still: watch::Sender::new(false),
         }
     }
 
@@ -91,7 +95,7 @@ impl SimWorld {
     /// through this handle goes on, and nothing returns; what has reached a host by then has happened.
     #[must_use]
     pub fn until(&self, dead: &CancellationToken) -> Self {
-        Self { dead: dead.clone(), ..self.clone() }
+        Self { dead: dead.clone(), still: watch::Sender::new(false), ..self.clone() }
     }
 
     /// Broken promises so far.
@@ -190,6 +194,7 @@ impl SimWorld {
     async fn reach(&self, target: &HostName, trip: Span) -> Result<(), Failure> {
         let (at_ms, obstacle) = self.approach(target, trip);
         self.clock.until(at_ms).await;
+        self.awake().await;
         match obstacle {
             Some(failure) => Err(failure),
             None => self.still_there(target).await,
@@ -215,11 +220,14 @@ impl SimWorld {
     }
 
     async fn set_out(&self, step: &Step) -> Result<Outcome, Failure> {
-        self.state().begins(step);
-        self.carry_out(step).await
+        self.awake().await;
+        let mishap = self.sets_out(step);
+        let result = self.meeting(mishap, step).await;
+        self.state().tally.ended(step.action.kind(), &result);
+        result
     }
 
-    async fn carry_out(&self, step: &Step) -> Result<Outcome, Failure> {
+    pub(crate) async fn carry_out(&self, step: &Step) -> Result<Outcome, Failure> {
         match &step.action {
             Action::Drain { .. }
             | Action::Maint { .. }
@@ -291,6 +299,7 @@ impl SimWorld {
         let (mut changed, mut failed) = (0, None);
         for (at_ms, node, obstacle) in arrivals {
             self.clock.until(at_ms).await;
+            self.awake().await;
             match self.act_on_node(step, &node, obstacle).await {
                 Ok(any) => changed += usize::from(any),
                 Err(failure) => failed = failed.or(Some(failure)),
@@ -422,6 +431,7 @@ impl SimWorld {
 
     async fn see(&self, scope: &Scope) -> Observed {
         let at = self.now();
+        self.state().tally.looks += 1;
         let mut observed = Observed::default();
         match scope {
             Scope::Host(name) => {

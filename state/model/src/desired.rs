@@ -220,6 +220,9 @@ pub struct Role {
 impl Role {
     /// The package version that this role's hosts of a Debian release should have for `version`.
     pub fn package_version(&self, version: &Version, codename: &str) -> Version {
+        if self.package_version == "{version}" {
+            return version.clone();
+        }
         let text =
             self.package_version.replace("{version}", version.as_str()).replace("{codename}", codename);
         Version::parse(&text).unwrap_or_else(|_| version.clone())

@@ -2,7 +2,7 @@
 //!
 //! [`History::apply`] is the one transition table: the live service and replay both go through it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub struct History {
     pub last_action: BTreeMap<HostName, Timestamp>,
     /// Hosts that carry our mark, as far as we know.
     pub claims: BTreeMap<HostName, Claim>,
+    /// Hosts whose mark was to be taken off, whatever became of that: there a look says more than the journal.
+    pub letting_go: BTreeSet<HostName>,
     /// When a host's rows were last drained or put into maintenance.
     pub drained: BTreeMap<HostName, Timestamp>,
     /// When a host was last activated, and with which version.
@@ -151,6 +153,7 @@ impl History {
             in_flight: BTreeMap::new(),
             last_action: BTreeMap::new(),
             claims: BTreeMap::new(),
+            letting_go: BTreeSet::new(),
             drained: BTreeMap::new(),
             activated: BTreeMap::new(),
             troubles: BTreeMap::new(),
@@ -306,6 +309,11 @@ impl History {
             return Err(IllegalEvent::AlreadyStarted { step: step.id.clone() });
         }
         self.steps += 1;
+        match step.action {
+            Action::Release => drop(self.letting_go.insert(step.host.clone())),
+            Action::Claim { .. } | Action::Retire { .. } => drop(self.letting_go.remove(&step.host)),
+            _ => {}
+        }
         self.touch(at, step);
         self.progress.job_begins(at, step);
         self.in_flight.insert(step.id.clone(), InFlight { step: step.clone(), since: at });

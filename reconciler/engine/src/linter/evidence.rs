@@ -81,7 +81,7 @@ impl<'a> Evidence<'a> {
         self.observed.hosts.get(host).and_then(Fact::known)
     }
 
-    /// The mark that was seen on a host; the journal speaks for one that shows none.
+    /// The mark that was seen on a host; the journal speaks for one that shows none, unless we meant to take it off.
     pub(super) fn mark(&self, host: &HostName) -> Mark<'a> {
         let history = self.history;
         match self.state(host).and_then(|state| state.claim.as_ref()) {
@@ -89,11 +89,36 @@ impl<'a> Evidence<'a> {
                 Mark::Other(seen)
             }
             Some(seen) => Mark::Ours { current: seen.generation == history.generation, found: &seen.found },
-            None => match history.claims.get(host) {
+            None => match history.claims.get(host).filter(|_| !self.was_let_go(host)) {
                 Some(claim) => Mark::Ours { current: false, found: &claim.found },
                 None => Mark::None,
             },
         }
+    }
+
+    /// A release was sent out, whatever its answer, and a later look shows no mark.
+    fn was_let_go(&self, host: &HostName) -> bool {
+        let last = self.history.last_action.get(host);
+        let looked = |fact: &Fact<HostState>| fact.value.is_ok() && last.is_none_or(|last| *last <= fact.at);
+        let of_fleet = self.desired.fleet.role_of(host).is_some();
+        of_fleet
+            && self.history.letting_go.contains(host)
+            && self.observed.hosts.get(host).is_some_and(looked)
+    }
+
+    /// A host's rows on nodes that are declared out: there it can only be made ready.
+    pub(super) fn rows_aside(&self, role: &Role, host: &HostName) -> BTreeSet<RowId> {
+        let mut rows = BTreeSet::new();
+        for backend in &role.backends {
+            let Some(lb) = self.desired.fleet.load_balancer(&backend.load_balancer) else { continue };
+            let row = |node: &HostName| RowId {
+                node: node.clone(),
+                backend: backend.backend.clone(),
+                server: lb.server(host),
+            };
+            rows.extend(lb.nodes.iter().filter(|node| !self.counts(node)).map(row));
+        }
+        rows
     }
 
     /// A host's rows on every node that counts.

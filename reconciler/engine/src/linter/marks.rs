@@ -72,7 +72,8 @@ fn notes_what_it_found(
     let Some(role) = evidence.role(step) else { return };
     let out = match mark {
         Mark::None => rows_out(evidence, role, &step.host),
-        Mark::Ours { found, .. } => found.clone(),
+        // What others have put back is nobody's any more.
+        Mark::Ours { found, .. } => found.iter().filter(|row| !serves(evidence, row)).cloned().collect(),
         Mark::Other(_) => return,
     };
     if let Some(row) = out.difference(rows).next() {
@@ -81,6 +82,10 @@ fn notes_what_it_found(
 }
 
 /// Rows of a host that were seen out of rotation by command.
+fn serves(evidence: &Evidence<'_>, row: &RowId) -> bool {
+    evidence.row(row).is_some_and(|row| row.admin == Admin::Ready)
+}
+
 fn rows_out<'a>(evidence: &Evidence<'a>, role: &'a Role, host: &HostName) -> BTreeSet<RowId> {
     let rows = evidence.rows(role, host).into_iter();
     let out = rows.filter(|seen| seen.row.is_some_and(|row| row.admin != Admin::Ready));

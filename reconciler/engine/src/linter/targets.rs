@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Action, PackageName, Role, RowId, Step, StepId, Version};
+use model::{Action, PackageName, Role, Step, StepId, Version};
 
 use super::evidence::{Evidence, Target, target};
 use super::{Findings, Promise};
@@ -73,10 +73,13 @@ fn rows_are_its_own(evidence: &Evidence<'_>, step: &Step, found: &mut Findings) 
         }
     }
     let Some(rows) = step.action.rows() else { return };
-    let own: BTreeSet<RowId> = match evidence.role(step) {
-        Some(role) => evidence.rows(role, &step.host).into_iter().map(|seen| seen.id).collect(),
-        None => BTreeSet::new(),
-    };
+    let mut own = BTreeSet::new();
+    if let Some(role) = evidence.role(step) {
+        own.extend(evidence.rows(role, &step.host).into_iter().map(|seen| seen.id));
+        if matches!(step.action, Action::Ready { .. }) {
+            own.append(&mut evidence.rows_aside(role, &step.host));
+        }
+    }
     if let Some(row) = rows.difference(&own).next() {
         found.step(Promise::S12, step, format_args!("touches {row}, which is not the host's"));
     }

@@ -3,7 +3,7 @@
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use model::{Action, Day, Desired, Freeze, InFlightAtFreeze, Moment, Stage, Step, Track, Verdict};
+use model::{Action, Day, Desired, Freeze, InFlightAtFreeze, Mode, Moment, Stage, Step, Track, Verdict};
 
 use crate::invariants::Promise;
 use crate::named::job_id;
@@ -17,7 +17,9 @@ const MINUTES_A_WEEK: i64 = 7 * 24 * 60;
 impl State {
     /// Judges a step as it sets out, when it begins something new, going forward.
     pub(crate) fn begins(&mut self, step: &Step) {
+        self.is_wanted(step);
         let Some(desired) = self.law_of(step) else { return };
+        self.may_change_anything(&desired, step);
         self.weight_is_known(&desired);
         if !self.is_new(step) || !self.is_forward(&desired, step) {
             return;
@@ -32,11 +34,30 @@ impl State {
         }
     }
 
+    /// S10: the commit that wants a step was in force.
+    fn is_wanted(&mut self, step: &Step) {
+        if self.law.as_ref().is_some_and(|law| !law.accepts(step)) {
+            let what = format!("{}: {} was never accepted", step.id, step.commit);
+            self.violated(Promise::S10, what);
+        }
+    }
+
+    /// S11: where nothing may be changed, nothing sets out to.
+    fn may_change_anything(&mut self, desired: &Desired, step: &Step) {
+        if desired.fleet.mode == Mode::Report {
+            let what = format!("{}: {} on {} in report mode", step.id, step.action.kind(), step.host);
+            self.violated(Promise::S11, what);
+        }
+    }
+
     /// When the world first saw something begin of the step's stage and version.
     fn stage_began(&mut self, step: &Step) -> Timestamp {
         let now = self.clock.at(self.now_ms);
         let Some(stage) = step.stage.clone() else { return now };
-        *self.stages.entry((step.environment.clone(), stage, step.version.clone())).or_insert(now)
+        let key = (step.environment.clone(), stage, step.version.clone());
+        let told = self.law.as_mut().and_then(|law| law.stage_began(&key));
+        let seen = *self.stages.entry(key).or_insert(now);
+        told.map_or(seen, |told| told.min(seen))
     }
 
     fn is_new(&self, step: &Step) -> bool {
@@ -56,30 +77,33 @@ impl State {
     }
 
     fn under_no_hold(&mut self, desired: &Desired, step: &Step, stage: Option<&Stage>) {
-        let now = self.clock.at(self.now_ms);
-        let of_version = || match &desired.canary {
-            Some(canary) if canary.version == step.version => Track::Canary,
-            _ => Track::Main,
-        };
+        let now = self.clock.at(self.now_ms) + self.clock.behind();
         let role = desired.fleet.role_of(&step.host).map(|role| role.track);
-        let track = role.or(stage.map(|stage| stage.track)).unwrap_or_else(of_version);
-        if let Some(hold) = desired.exceptions.hold(track, now) {
+        // Migrations are for whichever track takes the version.
+        let takes = |track: &Track| *desired.target_of(*track) == step.version;
+        let tracks = match (role, stage) {
+            (Some(track), _) => vec![track],
+            (None, _) => [Track::Canary, Track::Main].into_iter().filter(takes).collect(),
+        };
+        let holds: Vec<_> = tracks.iter().map(|track| desired.exceptions.hold(*track, now)).collect();
+        if let Some(Some(hold)) = holds.first().filter(|_| holds.iter().all(Option::is_some)) {
             let what = format!("{}: begins on {} under a hold: {}", step.id, step.host, hold.reason);
             self.violated(Promise::S9, what);
         }
-        let known = now - CROSSING;
-        if self.law.as_mut().is_some_and(|law| law.paused(&step.environment, known)) {
+        if self.law.as_mut().is_some_and(|law| law.paused(step, now, CROSSING)) {
             self.violated(Promise::S9, format!("{}: begins on {} in a pause", step.id, step.host));
         }
     }
 
     fn in_no_freeze(&mut self, desired: &Desired, step: &Step, began: Timestamp) {
         let now = self.clock.at(self.now_ms);
+        let later = now + self.clock.behind();
         let stops = |freeze: &&Freeze| {
-            in_window(freeze, now).is_some_and(|since| {
-                let finishes = freeze.in_flight == InFlightAtFreeze::FinishStage && began < since;
-                !finishes
-            })
+            in_window(freeze, later).is_some()
+                && in_window(freeze, now).is_some_and(|since| {
+                    let finishes = freeze.in_flight == InFlightAtFreeze::FinishStage && began < since;
+                    !finishes
+                })
         };
         if let Some(freeze) = desired.fleet.policy.freezes.iter().find(stops) {
             let what = format!("{}: begins on {} in a freeze: {}", step.id, step.host, freeze.reason);

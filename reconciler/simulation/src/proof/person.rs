@@ -1,0 +1,87 @@
+//! The person on call: reads status, and does what it asks a person to do. Nothing else.
+
+use engine::{Report, Request, Word};
+use model::{EnvironmentName, Reason, StepId, Subject};
+use tokio::sync::oneshot;
+
+use crate::proof::life::Life;
+
+impl Life<'_> {
+    /// What the service says of itself; none: it is not there, or does not answer.
+    pub(crate) async fn report(&self) -> Option<Report> {
+        let handle = self.process.as_ref()?.handle.clone();
+        let (reply, answer) = oneshot::channel();
+        handle.requests.send(Request::Report { reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// A word about production. Whatever is answered, it was said.
+    pub(crate) async fn says(&self, word: Word) {
+        self.says_of(&Self::production(), word).await;
+    }
+
+    async fn says_of(&self, environment: &EnvironmentName, word: Word) {
+        let Some(handle) = self.process.as_ref().map(|process| process.handle.clone()) else { return };
+        let (reply, answer) = oneshot::channel();
+        let (by, reason) = ("ada".to_owned(), "on call".to_owned());
+        let request = Request::Say { environment: environment.clone(), word, by, reason, reply };
+        if handle.requests.send(request).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// Does what the reasons ask for that only a person ends.
+    pub(crate) async fn is_looked_after(&self) {
+        let Some(report) = self.report().await else { return };
+        if let Some(Reason::HistoryRewritten { found, .. }) = &report.obstacle {
+            self.accepts(found.clone()).await;
+        }
+        for (name, environment) in &report.environments {
+            for waiting in &environment.plan.waiting {
+                self.answers(name, &waiting.subject, &waiting.reason).await;
+                if self.journal_was_lost {
+                    self.gives_back(&waiting.reason);
+                }
+            }
+        }
+    }
+
+    /// Whoever lost the journal is asked whose the drains are that nobody knows of.
+    fn gives_back(&self, reason: &Reason) {
+        if let Reason::ForeignDrain { rows } = reason {
+            rows.iter().for_each(|row| self.world.person_sets(row, model::Admin::Ready));
+        }
+    }
+
+    async fn answers(&self, environment: &EnvironmentName, subject: &Subject, reason: &Reason) {
+        match reason {
+            Reason::Halted { .. } | Reason::CheckFailed { .. } | Reason::MigrationFailed { .. } => {
+                self.says_of(environment, Word::Retry).await;
+            }
+            Reason::JobInDoubt { step } => {
+                self.settles(subject, step);
+                self.says_of(environment, Word::Retry).await;
+            }
+            Reason::Paused { .. } => self.says_of(environment, Word::Resume).await,
+            Reason::JournalLost { .. } | Reason::ClaimedByOther { .. } => {
+                self.says_of(environment, Word::Adopt).await;
+            }
+            _ => {}
+        }
+    }
+
+    fn settles(&self, subject: &Subject, step: &StepId) {
+        if let Subject::Host(host) = subject {
+            self.world.person_settles(host, step);
+        }
+    }
+
+    async fn accepts(&self, commit: model::CommitId) {
+        let Some(handle) = self.process.as_ref().map(|process| process.handle.clone()) else { return };
+        let (reply, answer) = oneshot::channel();
+        let (by, reason) = ("ada".to_owned(), "on call".to_owned());
+        if handle.requests.send(Request::AcceptHistory { commit, by, reason, reply }).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Everything that a seed decides: the fleet, its pace, its luck, and what happens. A plain value.
+
+use crate::chance::Chance;
+use crate::pace::{Pace, Span};
+use crate::proof::happening::{self, Happening};
+use crate::proof::shape::Shape;
+
+/// For how long things go wrong, in the world's time.
+const TROUBLED_MS: u64 = 30_000;
+
+/// How often an answer goes astray, of a thousand commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mishaps {
+    /// What was asked for happens, and nobody hears of it.
+    pub lost: u64,
+    /// The answer comes late.
+    pub late: u64,
+    /// The command arrives twice.
+    pub repeated: u64,
+}
+
+/// A world's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Decides what is left to luck within the world.
+    pub seed: u64,
+    /// The fleet.
+    pub shape: Shape,
+    /// How long things take.
+    pub pace: Pace,
+    /// The network's luck.
+    pub mishaps: Mishaps,
+    /// In order of time.
+    pub happenings: Vec<Happening>,
+}
+
+impl Scenario {
+    /// What a seed means. The same for ever on every machine, as long as this function stays.
+    pub fn drawn(seed: u64) -> Self {
+        let mut chance = Chance::stream(seed, "scenario");
+        let shape = Shape::drawn(&mut Chance::stream(seed, "shape"));
+        let often = |chance: &mut Chance| if chance.one_in(3) { chance.below(60) } else { 0 };
+        let mishaps =
+            Mishaps { lost: often(&mut chance), late: often(&mut chance), repeated: often(&mut chance) };
+        let happenings = happening::drawn(&mut Chance::stream(seed, "happenings"), TROUBLED_MS);
+        Self { seed, shape, pace: pace(&mut chance), mishaps, happenings }
+    }
+}
+
+/// A brisk fleet: what takes minutes elsewhere takes a second or two here, so that a life is short.
+fn pace(chance: &mut Chance) -> Pace {
+    let slow = chance.ms(Span::ms(1, 3));
+    Pace {
+        trip: Span::ms(5, 20 * slow),
+        look: if chance.one_in(3) { Span::ms(5, 40 * slow) } else { Span::ms(20, 20) },
+        download: Span::ms(100, 400 * slow),
+        unpack: Span::ms(300, 700 * slow),
+        warm_up: Span::ms(100, 500 * slow),
+        session: Span::ms(20, 400 * slow),
+        migration: Span::ms(300, 1_000 * slow),
+        check_job: Span::ms(300, 1_000 * slow),
+        agent_every: Span::ms(20_000, 60_000),
+        agent_run: Span::ms(500, 3_000),
+        ..Pace::brisk()
+    }
+}

@@ -1,0 +1,71 @@
+//! Whole lives of simulated worlds, each drawn from one seed. Seeds that once broke a promise are kept here with what they
+//! found; `prove` lives as many more as anybody wants.
+
+use simulation::{Ending, Scenario, live};
+
+fn lives(seed: u64) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let lived = runtime.expect("a runtime needs nothing").block_on(live(&Scenario::drawn(seed), false));
+    match lived.ending {
+        Ending::Kept => Ok(()),
+        Ending::Broken(violation) => Err(format!("seed {seed}: {violation}")),
+        Ending::Stuck { left, .. } => Err(format!("seed {seed}: faults stopped, and {}", left.join("; "))),
+    }
+}
+
+fn all_live(seeds: impl IntoIterator<Item = u64>) {
+    let failed: Vec<String> = seeds.into_iter().filter_map(|seed| lives(seed).err()).collect();
+    assert_eq!(failed, Vec::<String>::new());
+}
+
+#[test]
+fn a_wall_clock_that_goes_back_makes_no_old_fact_new() {
+    all_live([19, 27, 97, 190, 268]);
+}
+
+#[test]
+fn a_drain_of_ours_on_a_node_that_is_declared_out_is_given_back() {
+    all_live([18, 75, 267]);
+}
+
+#[test]
+fn a_row_that_a_person_puts_back_into_rotation_while_we_work_is_drained_first() {
+    all_live([157]);
+}
+
+#[test]
+fn a_host_whose_load_balancer_forgot_the_drain_is_not_restarted_in_rotation() {
+    all_live([857]);
+}
+
+#[test]
+fn a_release_whose_answer_was_lost_lets_nobody_past_budget_and_freeze() {
+    all_live([1764, 2889]);
+}
+
+#[test]
+fn a_newer_service_does_not_take_the_drains_of_the_older_one_for_a_persons() {
+    all_live([1103]);
+}
+
+#[test]
+fn an_older_service_that_wakes_up_drains_nothing_more() {
+    all_live([2388]);
+}
+
+#[test]
+fn the_first_hundred_seeds_keep_every_promise() {
+    all_live(1..=100);
+}
+
+#[test]
+fn a_seed_means_the_same_life_each_time() {
+    let events = |seed| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let lived = runtime.expect("a runtime needs nothing").block_on(live(&Scenario::drawn(seed), true));
+        lived.journal
+    };
+    for seed in [3, 157] {
+        assert_eq!(events(seed), events(seed), "seed {seed}");
+    }
+}

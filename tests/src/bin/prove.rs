@@ -1,0 +1,172 @@
+//! Lives simulated worlds, one for each seed, and says whether the shipping service kept every promise in all of them.
+//!
+//! `prove --seeds N --from SEED` lives many, on every core; `prove --seed S` lives one and tells all of it. Ends with 1 at
+//! the first broken promise, 64 when it is asked for something else.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use simulation::{Ending, Lived, Scenario, Tally, live};
+
+const USAGE: &str = "usage: prove --seeds N [--from SEED] | prove --seed SEED";
+
+/// How often progress is told.
+const TELL: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (mut seeds, mut from, mut seed) = (None, 1, None);
+    while let Some(name) = arguments.next() {
+        let number = arguments.next().and_then(|number| number.parse::<u64>().ok());
+        match (name.as_str(), number) {
+            ("--seeds", Some(number)) => seeds = Some(number),
+            ("--from", Some(number)) => from = number,
+            ("--seed", Some(number)) => seed = Some(number),
+            _ => return usage(),
+        }
+    }
+    match (seeds, seed) {
+        (None, Some(seed)) => one(seed),
+        (Some(seeds), None) => many(from, seeds),
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(64)
+}
+
+/// Lives one world from its beginning to its end, on a clock that does not wait.
+fn lived(seed: u64, traced: bool) -> Lived {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime needs nothing").block_on(live(&Scenario::drawn(seed), traced))
+}
+
+fn one(seed: u64) -> ExitCode {
+    println!("{:#?}", Scenario::drawn(seed));
+    let lived = lived(seed, true);
+    for recorded in &lived.journal {
+        println!("journal {} {} {:?}", recorded.seq, recorded.at, recorded.event);
+    }
+    println!("seed {seed}: {} events in {:.1} s of its time", lived.events, lived.took.as_secs_f64());
+    tell(seed, &lived.ending)
+}
+
+/// Prints how a life ended.
+fn tell(seed: u64, ending: &Ending) -> ExitCode {
+    match ending {
+        Ending::Kept => {
+            println!("seed {seed}: every promise kept");
+            return ExitCode::SUCCESS;
+        }
+        Ending::Broken(violation) => println!("seed {seed}: {violation}"),
+        Ending::Stuck { left, trace } => {
+            trace.iter().for_each(|line| println!("    {line}"));
+            println!("seed {seed}: faults stopped, and it did not get there:");
+            left.iter().for_each(|left| println!("  {left}"));
+        }
+    }
+    println!("again: cargo run --release -p tests --bin prove -- --seed {seed}");
+    ExitCode::FAILURE
+}
+
+/// What the workers have in common.
+struct Race {
+    next: AtomicU64,
+    end: u64,
+    broken: AtomicBool,
+}
+
+fn many(from: u64, seeds: u64) -> ExitCode {
+    let race = Race { next: AtomicU64::new(from), end: from + seeds, broken: AtomicBool::new(false) };
+    let began = Instant::now();
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let results: Vec<Worked> = std::thread::scope(|scope| {
+        let teller = scope.spawn(|| race.tells(from, began));
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| race.works())).collect();
+        let results = workers.into_iter().filter_map(|worker| worker.join().ok()).collect();
+        teller.thread().unpark();
+        results
+    });
+    let mut all = Worked::default();
+    results.into_iter().for_each(|worked| all.add(worked));
+    all.print(began.elapsed());
+    match all.failed.into_iter().min_by_key(|(seed, _)| *seed) {
+        Some((seed, ending)) => tell(seed, &ending),
+        None => ExitCode::SUCCESS,
+    }
+}
+
+/// What a worker has lived.
+#[derive(Default)]
+struct Worked {
+    seeds: u64,
+    events: Vec<usize>,
+    tally: Tally,
+    failed: Vec<(u64, Ending)>,
+}
+
+impl Race {
+    fn works(&self) -> Worked {
+        let mut worked = Worked::default();
+        while !self.broken.load(Ordering::Relaxed) {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.end {
+                break;
+            }
+            let lived = lived(seed, false);
+            worked.seeds += 1;
+            worked.events.push(lived.events);
+            worked.tally.add(&lived.tally);
+            if lived.ending != Ending::Kept {
+                self.broken.store(true, Ordering::Relaxed);
+                worked.failed.push((seed, lived.ending));
+            }
+        }
+        worked
+    }
+
+    fn tells(&self, from: u64, began: Instant) {
+        loop {
+            std::thread::park_timeout(TELL);
+            let next = self.next.load(Ordering::Relaxed);
+            if next >= self.end || self.broken.load(Ordering::Relaxed) {
+                return;
+            }
+            eprintln!("{} seeds in {:.0} s", next - from, began.elapsed().as_secs_f64());
+        }
+    }
+}
+
+impl Worked {
+    fn add(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.events.extend(other.events);
+        self.tally.add(&other.tally);
+        self.failed.extend(other.failed);
+    }
+
+    fn print(&mut self, took: Duration) {
+        self.events.sort_unstable();
+        let median = self.events.get(self.events.len() / 2).copied().unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = self.seeds as f64 / took.as_secs_f64();
+        println!(
+            "{} seeds in {:.0} s, {rate:.1} a second; the median life has {median} events",
+            self.seeds,
+            took.as_secs_f64()
+        );
+        println!("\nactions, by how they ended:");
+        for ((kind, ended), count) in &self.tally.actions {
+            println!("{count:>12}  {kind} {ended:?}");
+        }
+        println!("\nfaults and deeds, and actions that set out while they were at work:");
+        for (what, met) in &self.tally.met {
+            let pairs = self.tally.pairs.iter().filter(|((with, _), _)| with == what);
+            let kinds: Vec<String> = pairs.map(|((_, kind), count)| format!("{kind} {count}")).collect();
+            println!("{met:>12}  {what}: {}", kinds.join(", "));
+        }
+    }
+}
