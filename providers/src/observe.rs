@@ -20,8 +20,20 @@ pub use probe::{Prober, ProberError};
 /// Longer than any healthy answer, shorter than a person's patience.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Reads a host by its role, and its configuration agent when there is one to ask. `memory` is the file of
-/// [`crate::claim::memory`].
+/// What there is to read on a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Its packages, services and probe.
+    pub role: &'a Role,
+    /// Whose host it is.
+    pub environment: &'a EnvironmentName,
+    /// Its configuration agent, when there is one to ask.
+    pub agent: Option<&'a ConfigAgent>,
+    /// The file of [`crate::claim::memory`].
+    pub memory: &'a str,
+}
+
+/// Reads a host.
 ///
 /// Jobs that must not run twice ([`crate::migrations`]) are told in `jobs` once they have ended, and never in `job` or
 /// `in_doubt`: who wants one asks for it by its name.
@@ -32,11 +44,9 @@ pub async fn observe(
     ssh: &Ssh,
     prober: &Prober,
     host: &HostName,
-    role: &Role,
-    environment: &EnvironmentName,
-    agent: Option<&ConfigAgent>,
-    memory: &str,
+    subject: Subject<'_>,
 ) -> Result<HostState, Unknown> {
+    let Subject { role, environment, agent, memory } = subject;
     let script = format!("MEMORY={}\n{}", quote(memory), script(host, role, environment, agent));
     let asked = async {
         match role.health.as_ref().map(|health| &health.probe) {

@@ -129,14 +129,14 @@ pub(crate) fn installs(lab: &Lab, host: &str) -> Vec<String> {
 /// What a lost journal must not change: installs, jobs, marks and memories of every web host, and every row.
 pub(crate) fn snapshot(lab: &Lab) -> String {
     let script = "cat /var/lib/shop/installs.log; cd /var/lib/reconcile && ls jobs && cat claim.json generation.* 2>&1; true";
-    let hosts = lab.hosts_of(HostKind::Web).into_iter().map(|host| host.expect(script).expect("an answer"));
+    let hosts = lab.hosts_of(HostKind::Web).map(|host| host.expect(script).expect("an answer"));
     hosts.collect::<Vec<_>>().join("\n") + &format!("{:?}", masks(lab))
 }
 
 /// The highest generation that any web host or load balancer node remembers.
 pub(crate) fn highest_remembered(lab: &Lab) -> Generation {
     let script = "cut -d' ' -f1 /var/lib/reconcile/generation.deploy-01";
-    let of = |kind| lab.hosts_of(kind).into_iter().map(|host| host.expect(script).expect("it remembers"));
+    let of = |kind| lab.hosts_of(kind).map(|host| host.expect(script).expect("it remembers"));
     let all = of(HostKind::Web).chain(of(HostKind::LoadBalancer));
     Generation(all.map(|text| text.trim().parse::<u64>().expect("a number")).max().expect("there are hosts"))
 }

@@ -103,7 +103,7 @@ fn takes_over<'a>(deployment: &Deployment<'a>, older: Served<'a>, plan: &TakeOve
 }
 
 fn hosts(lab: &Lab) -> Vec<String> {
-    lab.hosts_of(HostKind::Web).into_iter().map(|host| host.name().to_owned()).collect()
+    lab.hosts_of(HostKind::Web).map(|host| host.name().to_owned()).collect()
 }
 
 fn a_lost_journal_waits_for_a_person(deployment: &Deployment<'_>, mut service: Served<'_>) {

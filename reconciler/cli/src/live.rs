@@ -102,7 +102,9 @@ impl LiveWorld {
         let place = place::of(host, &self.desired());
         let agent = place.agent.as_ref();
         let memory = claim::memory(&self.service);
-        observe::observe(&self.ssh, &self.prober, host, &place.role, &place.environment, agent, &memory).await
+        let (role, environment) = (&place.role, &place.environment);
+        let subject = observe::Subject { role, environment, agent, memory: &memory };
+        observe::observe(&self.ssh, &self.prober, host, subject).await
     }
 
     async fn node(&self, node: &HostName) -> Result<NodeState, Unknown> {

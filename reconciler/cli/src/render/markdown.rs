@@ -65,7 +65,9 @@ fn open(text: &mut String, planned: &PlannedEnvironment) {
     let _ = writeln!(text, "### reconcile: {}\n", escape(plan.environment.as_str()));
     if !planned.refused_plan.is_empty() {
         let _ = writeln!(text, "**{REFUSED}:**\n");
-        findings(&planned.refused_plan).for_each(|line| drop(writeln!(text, "- {}", escape(&line))));
+        for line in findings(&planned.refused_plan) {
+            let _ = writeln!(text, "- {}", escape(&line));
+        }
         let _ = writeln!(text);
     }
     let _ = writeln!(text, "| track | from | to | verdict |\n|---|---|---|---|");

@@ -36,7 +36,9 @@ fn environment(document: &PlanDocument, planned: &PlannedEnvironment, paint: Pai
     );
     if !planned.refused_plan.is_empty() {
         let _ = writeln!(text, "  {}", paint.bad(REFUSED));
-        findings(&planned.refused_plan).for_each(|line| drop(writeln!(text, "    {line}")));
+        for line in findings(&planned.refused_plan) {
+            let _ = writeln!(text, "    {line}");
+        }
     }
     for track in &planned.tracks {
         self::track(&mut text, planned, track, paint);

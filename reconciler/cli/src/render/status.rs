@@ -68,7 +68,9 @@ fn environment(
     let _ = writeln!(text, "{}: {word}{since}, wants {}", paint.bold(name), paint.bold(&plan.target));
     if !report.refused_plan.is_empty() {
         let _ = writeln!(text, "  {}", paint.bad(REFUSED));
-        findings(&report.refused_plan).for_each(|line| drop(writeln!(text, "    {line}")));
+        for line in findings(&report.refused_plan) {
+            let _ = writeln!(text, "    {line}");
+        }
     }
     for track in &plan.tracks {
         self::track(text, track);

@@ -102,7 +102,7 @@ impl Life<'_> {
     }
 
     /// What does not end by itself is taken back by a commit.
-    pub(crate) fn undoes(&mut self, deed: Deed, which: Which) {
+    pub(crate) fn undoes(&mut self, deed: Deed) {
         self.world.meets(&format!("{deed:?}"), false);
         match deed {
             Deed::Nonsense => drop(self.source.revert()),
@@ -117,7 +117,6 @@ impl Life<'_> {
             }
             _ => {}
         }
-        let _ = which;
     }
 
     /// The next version, which nobody has seen before, of one kind or another.

@@ -209,7 +209,7 @@ impl<'a> Life<'a> {
                 (What::Fault(fault, which), true) => self.trouble_begins(fault, which),
                 (What::Fault(fault, which), false) => self.trouble_ends(fault, which),
                 (What::Deed(deed, which), true) => self.does(deed, which, lasts).await,
-                (What::Deed(deed, which), false) => self.undoes(deed, which),
+                (What::Deed(deed, _), false) => self.undoes(deed),
             }
             if self.is_broken() {
                 return;
