@@ -6,7 +6,6 @@ mod capacity;
 #[path = "../../../planner/tests/fleet/mod.rs"]
 mod fleet;
 mod order;
-#[allow(dead_code, reason = "the planner's own stories need more of it")]
 #[path = "../../../planner/tests/release/mod.rs"]
 mod release;
 mod respect;
