@@ -263,8 +263,15 @@ async fn claims_fence_off(bench: &mut Bench<'_>) {
     assert_eq!((seen.generation, seen.service.as_str()), (Generation(1), "tester"));
     bench.generation = 2;
     bench.act("web-01", claim(&["web-01"])).await.unwrap();
-    assert_eq!(bench.see("web-01").await.claim.unwrap().found.len(), 2, "what was found stays noted");
-    assert_eq!(bench.act("web-01", claim(&[])).await.unwrap(), Outcome::AlreadyDone);
+    let found = bench.see("web-01").await.claim.unwrap().found;
+    assert_eq!(
+        found,
+        [row("web-02")].into(),
+        "the older mark knows what it found, whatever a later one takes for found"
+    );
+    assert_eq!(bench.act("web-01", claim(&["web-02"])).await.unwrap(), Outcome::AlreadyDone);
+    bench.act("web-01", claim(&[])).await.unwrap();
+    assert!(bench.see("web-01").await.claim.unwrap().found.is_empty(), "somebody put it back meanwhile");
     bench.generation = 1;
     for action in [claim(&[]), Action::Drain { rows: rows("web-01") }, Action::Release] {
         assert_eq!(bench.act("web-01", action).await.unwrap_err().kind, FailureKind::Superseded);
