@@ -58,7 +58,7 @@ impl<'a> Capacity<'a> {
     where
         'b: 'a,
     {
-        if host.out.is_some() && !host.rows.iter().any(|row| row.in_rotation()) {
+        if host.out.is_some() && !host.rows.iter().any(|row| row.may_take_traffic()) {
             return;
         }
         let worked_on = host.claim.is_ours() || host.in_flight.is_some_and(is_claiming);
@@ -120,10 +120,11 @@ impl<'a> Capacity<'a> {
     /// Whether every backend keeps its floor, on every node, when this host leaves. A row that is out already costs
     /// nothing, so a host that serves nowhere always may.
     pub(crate) fn may_leave(&self, survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Reason> {
-        for row in host.rows.iter().filter(|row| row.in_rotation()) {
+        for row in host.rows.iter().filter(|row| row.may_take_traffic()) {
             let floor = self.floor(survey, host, row.backend)?;
             let staying = self.staying.get(&(row.node, row.backend, host.role.track)).copied().unwrap_or(0);
-            let others = staying.saturating_sub(usize::from(!self.leaving.contains(host.name)));
+            let counted = row.in_rotation() && !self.leaving.contains(host.name);
+            let others = staying.saturating_sub(usize::from(counted));
             if others < floor {
                 return Err(Reason::BelowFloor(Floor {
                     backend: row.backend.clone(),

@@ -102,6 +102,10 @@ impl RowView<'_> {
         self.row.is_some_and(Row::in_rotation)
     }
 
+    pub(crate) fn may_take_traffic(&self) -> bool {
+        self.row.is_some_and(Row::may_take_traffic)
+    }
+
     pub(crate) fn admin(&self) -> Option<Admin> {
         self.row.map(|row| row.admin)
     }
@@ -439,7 +443,7 @@ impl<'a> HostView<'a> {
 
     /// In nobody's rotation: taking it out costs nothing. A host without rows serves by itself.
     pub(crate) fn serves_nowhere(&self) -> bool {
-        !self.rows.is_empty() && self.rows.iter().all(|row| row.row.is_some() && !row.in_rotation())
+        !self.rows.is_empty() && self.rows.iter().all(|row| row.row.is_some() && !row.may_take_traffic())
     }
 }
 

@@ -371,8 +371,14 @@ pub enum RowCheck {
 }
 
 impl Row {
-    /// Whether it takes new traffic: mask 0, status exactly `UP` (or unchecked), weight above 0.
+    /// Whether it takes new traffic for sure: mask 0, status exactly `UP` (or unchecked), weight above 0.
     pub fn in_rotation(&self) -> bool {
-        self.admin == Admin::Ready && self.weight > 0 && (self.status == "UP" || self.status == "no check")
+        self.may_take_traffic() && (self.status == "UP" || self.status == "no check")
+    }
+
+    /// Whether it may take new traffic: also `UP 1/3`, while HAProxy makes up its mind. Taking it out costs capacity.
+    pub fn may_take_traffic(&self) -> bool {
+        let up = self.status.starts_with("UP") || self.status == "no check";
+        self.admin == Admin::Ready && self.weight > 0 && up
     }
 }
