@@ -479,9 +479,10 @@ fn watch_source<W: World, S: Source>(
             }
         };
         tokio::select! {
+            biased;
             // Dropping a reading loses nothing: the next service reads again.
-            () = follow => {}
             () = stop.cancelled() => {}
+            () = follow => {}
         }
     });
     receiver

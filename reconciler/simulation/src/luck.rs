@@ -1,6 +1,7 @@
 //! What a proof needs of a world beside its faults: the network's luck, a process that stands still, a clock that jumps,
 //! and an end of all trouble.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use model::{Admin, Failure, FailureKind, HostName, Outcome, RowId, Step};
@@ -12,6 +13,7 @@ use crate::pace::Span;
 use crate::proof::Mishaps;
 use crate::tally::Tally;
 use crate::world::SimWorld;
+use tokio::sync::Notify;
 
 /// How late a late answer is.
 const LATE: Span = Span::ms(500, 12_000);
@@ -24,6 +26,13 @@ pub(crate) enum Mishap {
     Repeated,
 }
 
+/// Whether a process stands still. Whoever waits goes on in the order of coming.
+#[derive(Debug, Default)]
+pub(crate) struct Still {
+    is: AtomicBool,
+    moves: Notify,
+}
+
 /// What goes astray, and what people and clocks do.
 impl SimWorld {
     /// The network's luck from now on.
@@ -33,7 +42,8 @@ impl SimWorld {
 
     /// The process that holds this handle stands still, or goes on: what it began waits, what reached a host goes on there.
     pub fn process_stands_still(&self, still: bool) {
-        self.still.send_replace(still);
+        self.still.is.store(still, Ordering::SeqCst);
+        self.still.moves.notify_waiters();
     }
 
     /// The calendar jumps.
@@ -179,9 +189,12 @@ impl SimWorld {
 
     /// Returns while the process does not stand still.
     pub(crate) async fn awake(&self) {
-        if *self.still.borrow() {
-            // The sender lives in `self`: waiting cannot fail.
-            let _ = self.still.subscribe().wait_for(|still| !still).await;
+        loop {
+            let moves = self.still.moves.notified();
+            if !self.still.is.load(Ordering::SeqCst) {
+                return;
+            }
+            moves.await;
         }
     }
 

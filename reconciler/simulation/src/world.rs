@@ -8,7 +8,6 @@ use model::{
     Action, Admin, Desired, EnvironmentName, Fact, Failure, FailureKind, Fleet, HealthState, HostName,
     Observed, Outcome, Scope, Step, StepId, Version,
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::balancer::TakenBy;
@@ -18,6 +17,7 @@ use crate::host::{Link, failure};
 use crate::invariants::Violation;
 use crate::job::End;
 use crate::look::unknown;
+use crate::luck::Still;
 use crate::named::{is_remote, job_id};
 use crate::pace::Span;
 use crate::state::{Release, State, TraceLine};
@@ -36,7 +36,7 @@ pub struct SimWorld {
     /// Cancelled when the process that holds this handle is gone.
     dead: CancellationToken,
     /// Whether the process that holds this handle stands still.
-    pub(crate) still: watch::Sender<bool>,
+    pub(crate) still: Arc<Still>,
 }
 
 /// What became of a job that is waited for.
@@ -81,7 +81,7 @@ impl SimWorld {
             clock,
             service: Arc::from("reconcile"),
             dead: CancellationToken::new(),
-            still: watch::Sender::new(false),
+            still: Arc::default(),
         }
     }
 
@@ -95,7 +95,7 @@ impl SimWorld {
     /// through this handle goes on, and nothing returns; what has reached a host by then has happened.
     #[must_use]
     pub fn until(&self, dead: &CancellationToken) -> Self {
-        Self { dead: dead.clone(), still: watch::Sender::new(false), ..self.clone() }
+        Self { dead: dead.clone(), still: Arc::default(), ..self.clone() }
     }
 
     /// Broken promises so far.

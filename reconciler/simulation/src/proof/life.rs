@@ -141,7 +141,8 @@ impl<'a> Life<'a> {
             Arc::new(self.source.clone()),
             "reconcile",
             desired,
-            CancellationToken::new(),
+            // What a process that is gone had begun beside its loop is gone as well.
+            dead.clone(),
         );
         self.journal = journal;
         let Ok((service, handle)) = started else {
