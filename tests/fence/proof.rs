@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lab::{HostKind, Lab};
@@ -73,6 +74,7 @@ pub(crate) fn watch(lab: &Lab, stop: &AtomicBool) -> Seen {
             }
         }
         seen.looks += 1;
+        std::thread::sleep(Duration::from_millis(20));
     }
     seen
 }

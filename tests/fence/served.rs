@@ -52,6 +52,14 @@ impl<'a> Served<'a> {
         assert!(sent.unwrap().success());
     }
 
+    /// `STOP` or `CONT`, to its connections to some hosts: what it says to them stays on its way until they go on.
+    pub(crate) fn signal_lines(&self, name: &str, to: &str) {
+        let lines = lines_of(self.child.id(), to);
+        assert!(!lines.is_empty(), "no connection to {to}");
+        let sent = Command::new("kill").arg(format!("-{name}")).args(lines).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Stopped in good order, and started again without its journal.
     pub(crate) fn loses_its_journal(&mut self) {
         self.signal("TERM");
@@ -117,6 +125,15 @@ impl<'a> Served<'a> {
         });
     }
 
+    /// Waits until an action on a host has ended well.
+    pub(crate) fn ends(&self, kind: ActionKind, host: &str, after: u64) {
+        self.wait_for(&format!("end of {kind} on {host}"), || {
+            let is_it = |told: &Told| told.step.host.as_str() == host && told.step.action.kind() == kind;
+            let well = |told: &Told| matches!(told.end, Some((_, Ok(_))));
+            self.steps_after(after).iter().any(|told| is_it(told) && well(told))
+        });
+    }
+
     pub(crate) fn converges(&self, commit: &str) {
         let done = |recorded: &Recorded| matches!(&recorded.event, Event::Converged { commit: at, .. } if at.as_str() == commit);
         self.wait_for(&format!("convergence on {commit}"), || self.journal().iter().any(done));
@@ -149,6 +166,20 @@ impl Drop for Served<'_> {
             eprintln!("{}", self.tail());
         }
     }
+}
+
+/// The ssh processes of a service that lead to hosts whose names begin so.
+fn lines_of(service: u32, to: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let named = processes.filter_map(|entry| {
+        let line = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        Some((entry.file_name().into_string().ok()?, line))
+    });
+    let leads = |line: &str| {
+        let ours = line.starts_with("ssh") && line.contains(&format!("/reconcile-ssh.{service}."));
+        ours && line.split('\0').any(|word| word.starts_with(to))
+    };
+    named.filter(|(_, line)| leads(line)).map(|(pid, _)| pid).collect()
 }
 
 fn command(lab: &Lab, folder: &tempfile::TempDir) -> Command {

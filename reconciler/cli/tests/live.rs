@@ -3,6 +3,8 @@
 //! Runs itself again inside the lab's network, where the hosts are.
 #![allow(clippy::unwrap_used, reason = "a test may fail by it")]
 
+mod live_fleet;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use cli::live::LiveWorld;
 use engine::{DesiredByName, World};
 use jiff::SignedDuration;
 use lab::{HostKind, Lab, LabSpec, demo};
+use live_fleet::*;
 use model::{
     Action, Activate, Admin, Argv, BackendId, Commit, Deadlines, Desired, DrainPolicy, Failure, FailureKind,
     Fleet, Generation, Health, HealthState, HostName, HostState, Limit, LoadBalancer, Mode, NodeState,
@@ -149,89 +152,6 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn version(text: &str) -> Version {
-    Version::parse(text).unwrap()
-}
-
-fn words(text: &[&str]) -> Argv {
-    Argv(text.iter().map(|word| (*word).to_owned()).collect())
-}
-
-fn shop(number: &str) -> BTreeMap<PackageName, Version> {
-    BTreeMap::from([("shop".into(), version(number))])
-}
-
-fn install(number: &str, prepare: &[Argv], configure: &[Argv]) -> Action {
-    Action::Install { packages: shop(number), prepare: prepare.to_vec(), configure: configure.to_vec() }
-}
-
-fn unit(activate: Activate) -> Service {
-    Service { name: "shop.service".into(), systemd: true, activate, running: None }
-}
-
-fn row(server: &str) -> RowId {
-    RowId { node: "fe-01".into(), backend: "web".into(), server: server.into() }
-}
-
-fn rows(server: &str) -> BTreeSet<RowId> {
-    BTreeSet::from([row(server)])
-}
-
-fn commit() -> Commit {
-    let (author, subject) = ("a".to_owned(), "s".to_owned());
-    Commit { id: "c0ffee".into(), author, subject, at: jiff::Timestamp::UNIX_EPOCH }
-}
-
-fn desired(lab: &Lab) -> Desired {
-    let web = Role {
-        name: "web".into(),
-        track: Track::Main,
-        hosts: lab.hosts_of(HostKind::Web).map(|host| host.name().into()).collect(),
-        packages: vec!["shop".into()],
-        package_version: "{version}".to_owned(),
-        backends: vec![BackendId { load_balancer: "fe".into(), backend: "web".into() }],
-        max_unavailable: 1,
-        allow_outage: false,
-        prepare: Vec::new(),
-        configure: Vec::new(),
-        services: vec![unit(Activate::Restart)],
-        health: Some(Health {
-            probe: Probe::Http(format!("http://{}:8080/-/readiness", lab.host("web-01").unwrap().address())),
-            within: SignedDuration::from_secs(30),
-        }),
-    };
-    let policy = DrainPolicy { timeout: SignedDuration::from_secs(10), on_timeout: OnTimeout::Wait };
-    let balancer = LoadBalancer {
-        name: "fe".into(),
-        nodes: vec!["fe-01".into()],
-        socket: "/run/haproxy/admin.sock".to_owned(),
-        server: "{host}".to_owned(),
-        backends: BTreeMap::from([("web".into(), policy)]),
-    };
-    Desired {
-        environment: "staging".into(),
-        commit: commit(),
-        target: version(demo::SECOND),
-        direction: None,
-        canary: None,
-        exceptions: model::Exceptions::default(),
-        departed: Vec::new(),
-        ranks: vec![version(demo::FIRST), version(demo::SECOND)],
-        fleet: Fleet {
-            mode: Mode::Reconcile,
-            roles: vec![web],
-            load_balancers: vec![balancer],
-            backend_limit: Limit::Count(1),
-            max_parallel: 5,
-            deadlines: Deadlines {
-                step: SignedDuration::from_secs(60),
-                rollout: SignedDuration::from_secs(600),
-            },
-            policy: model::Policy::default(),
-        },
-    }
-}
-
 fn running(state: &HostState) -> Running {
     state.services["shop.service"].running(state.packages.get("shop").map(|package| &package.version))
 }
@@ -277,6 +197,11 @@ async fn claims_fence_off(bench: &mut Bench<'_>) {
         assert_eq!(bench.act("web-01", action).await.unwrap_err().kind, FailureKind::Superseded);
     }
     bench.generation = 2;
+    a_copy_of_the_journal_has_no_second_turn(bench).await;
+}
+
+async fn a_copy_of_the_journal_has_no_second_turn(bench: &mut Bench<'_>) {
+    let claim = |found: &[&str]| Action::Claim { found: found.iter().map(|server| row(server)).collect() };
     bench.act("web-02", claim(&[])).await.unwrap();
     let mut twin = Bench { generation: 2, ..Bench::new(bench.lab) };
     let refused = twin.act("web-02", claim(&[])).await.unwrap_err();
