@@ -54,6 +54,11 @@ fn an_older_service_that_wakes_up_drains_nothing_more() {
 }
 
 #[test]
+fn a_server_that_haproxy_is_still_making_up_its_mind_about_is_capacity_when_it_leaves() {
+    all_live([4952]);
+}
+
+#[test]
 fn the_first_hundred_seeds_keep_every_promise() {
     all_live(1..=100);
 }
