@@ -16,7 +16,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use error::SshError;
-use error::{classify_command, classify_connect};
+use error::{classify_command, classify_connect, session_refused};
 use master::ControlDir;
 use reader::{Reader, spawn};
 
@@ -35,6 +35,12 @@ const READER_IDLE: Duration = Duration::from_secs(300);
 
 /// A master whose service was killed leaves by itself after this. Longer than any interval at which we look at a host.
 const IDLE_S: NonZeroUsize = NonZeroUsize::new(600).expect("600 is not 0");
+
+/// How long sshd may refuse another session before that is a failure.
+const SESSION_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Sessions end within milliseconds; a few tries more cost nothing.
+const SESSION_RETRY: Duration = Duration::from_millis(50);
 
 /// Three unanswered ones end the connection: a host that vanished is noticed after 15 s also in the midst of a job.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -252,12 +258,12 @@ impl Ssh {
         let permit = Arc::clone(&line.sessions).acquire_owned().await.map_err(|_| SshError::closed(host))?;
         let command = as_root(script);
         let (mut session, reused) = self.session(host, line).await?;
-        let mut opened = spawn(&session, &command).await;
+        let mut opened = patient_spawn(line, &session, &command).await;
         // The control socket is gone, so nothing was sent: the host rebooted, or the master left.
         if reused && matches!(opened, Err(openssh::Error::Disconnected)) {
             self.forget(line, &session).await;
             (session, _) = self.session(host, line).await?;
-            opened = spawn(&session, &command).await;
+            opened = patient_spawn(line, &session, &command).await;
         }
         let child = self.conclude(host, line, &session, opened).await?;
         Ok((session, child, permit))
@@ -349,6 +355,26 @@ impl Drop for Ssh {
     fn drop(&mut self) {
         self.close_all();
         self.control.remove();
+    }
+}
+
+/// Begins a command, and waits while sshd refuses another session: it allows fewer than we use, or has not yet noticed
+/// that an earlier one ended. Nothing was sent then, and the connection is sound.
+async fn patient_spawn(
+    line: &Line,
+    session: &Arc<Session>,
+    command: &str,
+) -> Result<Child<Arc<Session>>, openssh::Error> {
+    let began = Instant::now();
+    loop {
+        match spawn(session, command).await {
+            Err(error) if session_refused(&error) && began.elapsed() < SESSION_PATIENCE => {
+                // What only waits to be asked makes room for what has something to do.
+                line.readers().clear();
+                tokio::time::sleep(SESSION_RETRY).await;
+            }
+            opened => return opened,
+        }
     }
 }
 

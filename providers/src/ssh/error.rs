@@ -119,6 +119,11 @@ pub(super) fn classify_command(host: &HostName, error: &openssh::Error) -> SshEr
     }
 }
 
+/// sshd did not open a session on a sound connection (`MaxSessions`). The words are those of ssh's own master.
+pub(super) fn session_refused(error: &openssh::Error) -> bool {
+    words(error).contains("Session open refused by peer")
+}
+
 /// The one line of ssh's output that tells a person most.
 fn telling_line(words: &str) -> String {
     let lines = || words.lines().map(str::trim).filter(|line| !line.is_empty());

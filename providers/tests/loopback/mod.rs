@@ -23,6 +23,7 @@ impl Drop for Running {
 pub(crate) struct Sshd {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) port: u16,
+    options: Vec<String>,
     pub(crate) process: Running,
 }
 
@@ -63,6 +64,11 @@ pub(crate) fn wait_for_port(port: u16) {
 
 impl Sshd {
     pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With further lines of `sshd_config`, each as `Key=value`.
+    pub(crate) fn with(options: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("rc").tempdir().unwrap();
         let path = dir.path();
         keygen(&path.join("host_key"));
@@ -77,11 +83,12 @@ impl Sshd {
         )
         .unwrap();
         fs::create_dir_all("/run/sshd").unwrap();
-        let process = Self::launch(path, port);
-        Self { dir, port, process }
+        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
+        let process = Self::launch(path, port, &options);
+        Self { dir, port, options, process }
     }
 
-    fn launch(path: &Path, port: u16) -> Running {
+    fn launch(path: &Path, port: u16, options: &[String]) -> Running {
         let at = |name: &str| path.join(name).display().to_string();
         // A home of its own: the shell must not read the configuration of whoever runs these tests.
         let home = format!("SetEnv=HOME={}", path.display());
@@ -93,6 +100,7 @@ impl Sshd {
             .args(["-o", "StrictModes=no", "-o", "PasswordAuthentication=no", "-o", "UsePAM=no"])
             .args(["-o", "PermitRootLogin=yes", "-o", "MaxStartups=100"])
             .args(["-o", &format!("PidFile={}", at("sshd.pid"))])
+            .args(options.iter().flat_map(|option| ["-o", option]))
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -103,7 +111,7 @@ impl Sshd {
     pub(crate) fn restart(&mut self) {
         let port = self.port;
         self.process = Running(Command::new("true").spawn().unwrap());
-        self.process = Self::launch(self.dir.path(), port);
+        self.process = Self::launch(self.dir.path(), port, &self.options);
     }
 
     pub(crate) fn config(&self) -> SshConfig {
