@@ -1,6 +1,6 @@
 //! Which way a change goes. Git history decides, never version order: release candidates sort above the final.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use model::{Desired, Direction, HostName, HostState, Observed, Reason, Role, Track, Version};
@@ -76,12 +76,19 @@ fn versions_of_role<'a>(
     role: &'a Role,
     observed: &'a Observed,
     now: Timestamp,
-) -> HashSet<(&'a str, &'a Version)> {
+) -> Vec<(&'a str, &'a Version)> {
     let counts = |host: &&HostName| desired.exceptions.host_out(host, now).is_none();
     let states = role.hosts.iter().filter(counts).filter_map(|host| observed.host(host));
     let versions = |state: &'a HostState| {
         let packages = role.packages.iter().filter_map(|name| state.packages.get(name));
         packages.map(|package| (state.codename.as_str(), &package.version))
     };
-    states.flat_map(versions).collect()
+    // A fleet runs two or three versions, however many hosts it has.
+    let mut known = Vec::new();
+    for version in states.flat_map(versions) {
+        if !known.contains(&version) {
+            known.push(version);
+        }
+    }
+    known
 }

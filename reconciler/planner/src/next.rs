@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::{Action, Failure, FailureKind, HealthState, HostState, Reason, Scope, backoff};
 
 use crate::survey::HostView;
-use crate::tuning::WATCH_CLOSELY;
+use crate::tuning::patient;
 
 /// What a host needs next.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ pub(crate) fn node_scopes(host: &HostView<'_>) -> BTreeSet<Scope> {
     host.rows.iter().map(|row| Scope::Node(row.node.clone())).collect()
 }
 
-/// Watched while the health of an activation is awaited.
-pub(crate) fn watch_health(host: &HostView<'_>, wait: Wait) -> Wait {
-    wait.watching(host_scope(host), WATCH_CLOSELY)
+/// Watched while a host is to become well, by the time since its last change.
+pub(crate) fn watch_health(host: &HostView<'_>, wait: Wait, waited: SignedDuration) -> Wait {
+    wait.watching(host_scope(host), patient(waited))
 }

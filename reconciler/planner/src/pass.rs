@@ -39,6 +39,8 @@ pub(crate) struct Pass<'s, 'a> {
     pub(crate) steps: Vec<Step>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) observe: BTreeSet<Scope>,
+    /// What is due later, and from when on it may be read along with others.
+    pub(crate) soon: Vec<(Scope, Timestamp)>,
     pub(crate) wake: Option<Timestamp>,
     downloads: usize,
     /// The release that a host is brought to a safe point with, while its steps are planned: what fails there is no
@@ -75,6 +77,7 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
         steps: Vec::new(),
         waiting: Vec::new(),
         observe: BTreeSet::new(),
+        soon: Vec::new(),
         wake: None,
         downloads,
         settles_with: None,

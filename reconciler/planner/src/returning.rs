@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use model::{
     Action, Admin, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, RowCheck, Scope, Version,
     history::Activated,
@@ -16,7 +17,7 @@ use crate::survey::{ClaimView, HostView, RowView, Survey, stamp};
 use crate::tuning::{WATCH, WATCH_CLOSELY};
 
 /// A host without a probe of its own has ten seconds to show a steady pid, and as long again to get there.
-const WITHIN_WITHOUT_PROBE: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+const WITHIN_WITHOUT_PROBE: SignedDuration = SignedDuration::from_secs(30);
 
 /// What a host that runs its release needs next.
 pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
@@ -51,21 +52,20 @@ fn not_well(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release
     let Some(activated) = activated else {
         let wait = Wait::new(Reason::Unhealthy { answer });
         // A package may restart its services itself: after an install as after an activation.
-        let just_acted =
-            survey.history.last_action.get(host.name).is_some_and(|at| survey.now < *at + within(host));
-        let every = if just_acted { WATCH_CLOSELY } else { WATCH };
-        return Next::Wait(wait.watching(host_scope(host), every));
+        let changed = survey.history.last_action.get(host.name);
+        let waited = changed.map_or(SignedDuration::MAX, |at| survey.now.duration_since(*at));
+        return Next::Wait(watch_health(host, wait, waited));
     };
-    let overdue_at = activated.at + within(host);
+    let (overdue_at, waited) = (activated.at + within(host), survey.now.duration_since(activated.at));
     if survey.now < overdue_at {
         let wait = Wait::new(Reason::HealthPending { answer, until: overdue_at }).since(activated.at);
-        return Next::Wait(watch_health(host, wait.until(overdue_at)));
+        return Next::Wait(watch_health(host, wait.until(overdue_at), waited));
     }
     overdue(survey, host, state, release, activated)
 }
 
 /// How long an activation may take to become well.
-fn within(host: &HostView<'_>) -> jiff::SignedDuration {
+fn within(host: &HostView<'_>) -> SignedDuration {
     host.role.health.as_ref().map_or(WITHIN_WITHOUT_PROBE, |health| health.within)
 }
 
@@ -85,7 +85,8 @@ fn overdue(
     if survey.now < until {
         let reason =
             Reason::Backoff { action: model::ActionKind::Activate, failure, times: activated.times, until };
-        return Next::Wait(watch_health(host, Wait::new(reason).since(activated.at).until(until)));
+        let waited = survey.now.duration_since(activated.at);
+        return Next::Wait(watch_health(host, Wait::new(reason).since(activated.at).until(until), waited));
     }
     if let ClaimView::Ours { current: false, found } = host.claim {
         return Next::Step(Action::Claim { found: found.clone() }, "renew our mark");
@@ -130,7 +131,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     }
     if !nodes_are_fresh(survey, host) {
         let wait = Wait::new(Reason::FreshFacts);
-        return Next::Wait(wait.watching(node_scopes(host), jiff::SignedDuration::ZERO));
+        return Next::Wait(wait.watching(node_scopes(host), SignedDuration::ZERO));
     }
     let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint));
     if !in_maint.is_empty() {
@@ -174,7 +175,7 @@ fn aside(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     }
     if nodes.iter().any(|node| !survey.node_is_fresh(node)) {
         let scopes = nodes.into_iter().map(|node| Scope::Node(node.clone())).collect();
-        return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(scopes, jiff::SignedDuration::ZERO)));
+        return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(scopes, SignedDuration::ZERO)));
     }
     let action = Action::Ready { rows, because: ReadyBecause::Healthy };
     Some(Next::Step(action, "no drain of ours stays on a load balancer node that is declared out"))

@@ -1,11 +1,11 @@
 //! Everything that one pass derives from its inputs before it decides: hosts in order, each with its role, facts,
 //! rows and claim.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
-    Admin, BackendId, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight, NodeState, Observed,
+    Admin, BackendId, BackendName, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight, NodeState, Observed,
     OnTimeout, Out, PackageName, Patch, Role, Row, RowId, Running, Scope, ServerName, Stage, Track, Version,
     history::History,
 };
@@ -41,11 +41,7 @@ pub(crate) struct Survey<'a> {
     pub(crate) workers: Vec<HostView<'a>>,
     /// Hosts that left the fleet with our mark on them.
     pub(crate) departed: Vec<HostView<'a>>,
-    index: RowIndex<'a>,
 }
-
-/// Every row that was seen, by node, backend and server: found thousands of times in a pass.
-type RowIndex<'a> = HashMap<(&'a str, &'a str, &'a str), &'a Row>;
 
 /// One host in a pass.
 pub(crate) struct HostView<'a> {
@@ -127,10 +123,9 @@ impl<'a> Survey<'a> {
     ) -> Self {
         let in_flight: BTreeMap<&HostName, &InFlight> =
             history.in_flight.values().map(|in_flight| (&in_flight.step.host, in_flight)).collect();
-        let index = index(observed);
         let lanes = lanes(desired, observed, &ground.stages, now);
         let (hosts, workers, departed) = (Vec::new(), Vec::new(), Vec::new());
-        let mut survey = Self { desired, observed, history, now, lanes, hosts, workers, departed, index };
+        let mut survey = Self { desired, observed, history, now, lanes, hosts, workers, departed };
         let placed =
             desired.fleet.roles.iter().filter_map(|role| Some((place_of(&survey.lanes, &role.name)?, role)));
         let mut placed: Vec<((usize, usize), &Role)> = placed.collect();
@@ -234,19 +229,18 @@ impl<'a> Survey<'a> {
             let Some(lb) = self.desired.fleet.load_balancer(&backend.load_balancer) else { continue };
             let Some(policy) = lb.backends.get(&backend.backend) else { continue };
             let policy = self.policy_in_force(role, *policy);
-            let server = lb.server(host);
+            let key = (backend.backend.clone(), lb.server(host));
             for node in &lb.nodes {
                 let state = self.observed.node(node);
-                let key = (node.as_str(), backend.backend.as_str(), server.as_str());
-                let row = self.index.get(&key).copied();
+                let row = state.and_then(|state| state.rows.get(&key));
                 rows.push(RowView {
                     node,
                     backend,
                     policy,
                     sticky: state.is_some_and(|state| state.sticky.contains(&backend.backend)),
                     row,
-                    sessions: sessions(state, backend, &server, row),
-                    server: server.clone(),
+                    sessions: sessions(state, &key, row),
+                    server: key.1.clone(),
                 });
             }
         }
@@ -314,20 +308,8 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn index(observed: &Observed) -> RowIndex<'_> {
-    let mut index = HashMap::new();
-    for (node, fact) in &observed.nodes {
-        for ((backend, server), row) in fact.known().into_iter().flat_map(|state| &state.rows) {
-            index.insert((node.as_str(), backend.as_str(), server.as_str()), row);
-        }
-    }
-    index
-}
-
-fn sessions(state: Option<&NodeState>, backend: &BackendId, server: &ServerName, row: Option<&Row>) -> u32 {
-    let old_sessions = state.map(|state| &state.old_sessions).filter(|old| !old.is_empty());
-    let key = || (backend.backend.clone(), server.clone());
-    let old = old_sessions.and_then(|old| old.get(&key())).copied().unwrap_or(0);
+fn sessions(state: Option<&NodeState>, key: &(BackendName, ServerName), row: Option<&Row>) -> u32 {
+    let old = state.and_then(|state| state.old_sessions.get(key)).copied().unwrap_or(0);
     row.map_or(0, |row| row.sessions).saturating_add(old)
 }
 

@@ -26,6 +26,12 @@ pub(crate) const WATCH: SignedDuration = SignedDuration::from_millis(500);
 /// each interval is time that a server is out of rotation.
 pub(crate) const WATCH_CLOSELY: SignedDuration = SignedDuration::from_millis(200);
 
+/// Whatever is watched closely for long is watched at this part of the time that it has taken already: nobody is kept out
+/// longer than that by the watching, and a minute of warming up costs tens of readings, not hundreds.
+pub(crate) fn patient(waited: SignedDuration) -> SignedDuration {
+    (waited / 10).clamp(WATCH_CLOSELY, UNWELL_REFRESH)
+}
+
 /// A reading proves a drain only when it began this long after the drain: a request that was being assigned while
 /// the command came in is then visible as a session.
 pub(crate) const DRAIN_SETTLE: SignedDuration = SignedDuration::from_millis(200);
@@ -41,3 +47,7 @@ pub(crate) const GATE_MAX_AGE: SignedDuration = SignedDuration::from_secs(15);
 
 /// Package sources are asked for new versions this often, where somebody follows them.
 pub(crate) const VERSIONS_REFRESH: SignedDuration = SignedDuration::from_secs(60);
+
+/// What would be due within this, or a quarter of its interval, is read along with what is due now. No more than that: a
+/// large fleet stays spread over its interval.
+pub(crate) const READ_ALONG: SignedDuration = SignedDuration::from_secs(1);

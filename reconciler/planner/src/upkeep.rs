@@ -9,7 +9,7 @@ use crate::gates;
 use crate::next::Watch;
 use crate::pass::Pass;
 use crate::tuning::{
-    GATE_IDLE_REFRESH, GATE_REFRESH, HOST_REFRESH, NODE_REFRESH, UNWELL_REFRESH, VERSIONS_REFRESH,
+    GATE_IDLE_REFRESH, GATE_REFRESH, HOST_REFRESH, NODE_REFRESH, READ_ALONG, UNWELL_REFRESH, VERSIONS_REFRESH,
 };
 
 impl Pass<'_, '_> {
@@ -35,6 +35,15 @@ impl Pass<'_, '_> {
             self.watch_one(Scope::Versions(survey.desired.environment.clone()), at, VERSIONS_REFRESH);
         }
         self.wake_at(survey.desired.exceptions.next_expiry(survey.now));
+        self.read_along();
+    }
+
+    /// Once something has to be read, what would be due soon is read along: every reading that ends by itself costs a pass.
+    fn read_along(&mut self) {
+        if !self.observe.is_empty() {
+            let now = self.survey.now;
+            self.observe.extend(self.soon.drain(..).filter(|(_, from)| *from <= now).map(|(scope, _)| scope));
+        }
     }
 
     /// Gates of a stage that is under way stop it within one interval.
@@ -64,7 +73,10 @@ impl Pass<'_, '_> {
 
     fn watch_one(&mut self, scope: Scope, at: Option<Timestamp>, every: SignedDuration) {
         match at.map(|at| at + every) {
-            Some(due) if due > self.survey.now => self.wake_at(Some(due)),
+            Some(due) if due > self.survey.now => {
+                self.wake_at(Some(due));
+                self.soon.push((scope, due - (every / 4).min(READ_ALONG)));
+            }
             _ => {
                 self.observe.insert(scope);
             }

@@ -22,7 +22,8 @@ impl Chance {
 
     /// A time within a span.
     pub(crate) fn ms(&mut self, span: Span) -> u64 {
-        span.min_ms + self.below(span.max_ms.saturating_sub(span.min_ms) + 1)
+        let steps = span.max_ms.saturating_sub(span.min_ms) / span.step_ms;
+        span.min_ms + self.below(steps + 1) * span.step_ms
     }
 
     /// One of these, each as likely as the others. Panics when there is none.
@@ -69,5 +70,8 @@ mod tests {
         let span = Span::ms(20, 22);
         let drawn: std::collections::BTreeSet<u64> = (0..200).map(|_| chance.ms(span)).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [20, 21, 22]);
+        let stepped = Span::ms(20, 75).in_steps_of(20);
+        let drawn: std::collections::BTreeSet<u64> = (0..200).map(|_| chance.ms(stepped)).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [20, 40, 60]);
     }
 }

@@ -7,12 +7,19 @@ pub struct Span {
     pub min_ms: u64,
     /// Not more.
     pub max_ms: u64,
+    /// Only whole multiples of this, counted from `min_ms`.
+    pub step_ms: u64,
 }
 
 impl Span {
     /// From and to, both included.
     pub const fn ms(min_ms: u64, max_ms: u64) -> Self {
-        Self { min_ms, max_ms }
+        Self { min_ms, max_ms, step_ms: 1 }
+    }
+
+    /// Only every so many milliseconds, so that what happens at about the same time happens at the same time.
+    pub const fn in_steps_of(self, step_ms: u64) -> Self {
+        Self { step_ms, ..self }
     }
 }
 
@@ -104,6 +111,32 @@ impl Pace {
             gate_blind_ms: 12_000,
             share_blind_ms: 15_000,
         }
+    }
+
+    /// Every time in whole steps: see [`Span::in_steps_of`].
+    pub fn in_steps_of(mut self, step_ms: u64) -> Self {
+        let spans = [
+            &mut self.trip,
+            &mut self.look,
+            &mut self.download,
+            &mut self.repair,
+            &mut self.unpack,
+            &mut self.command,
+            &mut self.restart,
+            &mut self.warm_up,
+            &mut self.boot,
+            &mut self.session,
+            &mut self.git,
+            &mut self.migration,
+            &mut self.check_job,
+            &mut self.agent_every,
+            &mut self.agent_run,
+        ];
+        for span in spans {
+            let rounded = |ms: u64| ms.div_ceil(step_ms) * step_ms;
+            *span = Span { min_ms: rounded(span.min_ms), max_ms: rounded(span.max_ms), step_ms };
+        }
+        self
     }
 
     /// A fleet that a person can watch: a rollout of four hosts takes some seconds of real time.

@@ -321,6 +321,9 @@ pub struct LoadBalancer {
 impl LoadBalancer {
     /// A host's row name.
     pub fn server(&self, host: &HostName) -> ServerName {
+        if self.server == "{host}" {
+            return ServerName::new(host.as_str());
+        }
         ServerName::new(self.server.replace("{host}", host.as_str()))
     }
 }

@@ -1,44 +1,96 @@
 //! Names of things. Each kind of name is its own type, so that a host can never be passed for a backend.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+/// The text of a name. A pass copies and compares names thousands of times: copying a short one does not allocate, and
+/// most comparisons end with the first eight bytes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SmolStr", into = "SmolStr")]
+struct Text {
+    /// The first eight bytes, the first one highest; missing ones are 0. Sorts as the text does, as far as it goes.
+    head: u64,
+    text: SmolStr,
+}
+
+impl From<SmolStr> for Text {
+    fn from(text: SmolStr) -> Self {
+        let mut head = [0; 8];
+        head.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte);
+        Self { head: u64::from_be_bytes(head), text }
+    }
+}
+
+impl From<Text> for SmolStr {
+    fn from(text: Text) -> Self {
+        text.text
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.head.cmp(&other.head).then_with(|| self.text.cmp(&other.text))
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Text {
+    // As the text itself: names are looked up by it.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Text);
 
         impl $name {
             /// Wraps a text that the caller has already checked.
-            pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
+            pub fn new(text: impl AsRef<str>) -> Self {
+                Self(SmolStr::new(text).into())
             }
 
             /// The text itself.
             pub fn as_str(&self) -> &str {
-                &self.0
+                &self.0.text
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(SmolStr::new(text).into())
             }
         }
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
     };
@@ -100,7 +152,7 @@ name!(
 impl CommitId {
     /// The first ten digits, as people read them.
     pub fn short(&self) -> &str {
-        self.0.get(..10).unwrap_or(&self.0)
+        self.as_str().get(..10).unwrap_or(self.as_str())
     }
 }
 
@@ -130,5 +182,22 @@ impl fmt::Display for RowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { node, backend, server } = self;
         write!(f, "{backend}/{server} on {node}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_their_texts_do() {
+        let texts = ["", "a", "a\0", "a\0b", "web-0001", "web-0001a", "web-00010", "web-1", "webé", "zzzzzzzzz", "~"];
+        for a in texts {
+            for b in texts {
+                let (left, right) = (HostName::new(a), HostName::new(b));
+                assert_eq!(left.cmp(&right), a.cmp(b), "{a:?} {b:?}");
+                assert_eq!(left == right, a == b, "{a:?} {b:?}");
+            }
+        }
     }
 }

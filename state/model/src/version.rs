@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// A version that git may ask for: `[A-Za-z0-9.+:~-]+`, not beginning with `-`.
 ///
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// decided by git history alone, because release candidates sort above the final version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Version(String);
+pub struct Version(SmolStr);
 
 /// A text that is no version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +32,7 @@ impl Version {
         if text.is_empty() || text.starts_with('-') || !text.chars().all(allowed) || text.len() > 200 {
             return Err(InvalidVersion { text: text.to_owned() });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(SmolStr::new(text)))
     }
 
     /// The text itself.
@@ -64,7 +65,7 @@ impl TryFrom<String> for Version {
 
 impl From<Version> for String {
     fn from(version: Version) -> Self {
-        version.0
+        version.0.into()
     }
 }
 

@@ -8,6 +8,9 @@ use crate::proof::shape::Shape;
 /// For how long things go wrong, in the world's time.
 const TROUBLED_MS: u64 = 30_000;
 
+/// What happens at about the same time happens at the same time, and costs one pass: a third of the work.
+const STEP_MS: u64 = 20;
+
 /// How often an answer goes astray, of a thousand commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mishaps {
@@ -63,4 +66,5 @@ fn pace(chance: &mut Chance) -> Pace {
         agent_run: Span::ms(500, 3_000),
         ..Pace::brisk()
     }
+    .in_steps_of(STEP_MS)
 }
