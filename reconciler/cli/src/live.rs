@@ -157,7 +157,7 @@ impl LiveWorld {
             Action::Cut { rows } => self.claimed_rows(step, owner, Command::Cut, rows).await,
             Action::Ready { rows, because: _ } => self.claimed_rows(step, owner, Command::Ready, rows).await,
             // The host may be dead: nobody can look whose mark it carries. The fence on the nodes is enough.
-            Action::Retire { rows } => self.rows(owner, Command::Drain, rows).await,
+            Action::Retire { rows, .. } => self.rows(owner, Command::Drain, rows).await,
             Action::Weigh { weights } => self.weigh(owner, host, weights).await,
             Action::Install { packages, prepare, configure } => {
                 let (prepare, configure) = (&fill::all(step, prepare), &fill::all(step, configure));

@@ -416,7 +416,10 @@ async fn weights_are_read_back_and_a_dead_hosts_rows_are_drained(bench: &Bench<'
     assert_eq!(bench.act("fe-01", weigh(7)).await, Ok(Outcome::AlreadyDone));
     let seen = async || bench.node().await.rows[&("web".into(), "web-01".into())].clone();
     assert_eq!((seen().await.weight, seen().await.admin), (7, Admin::Ready));
-    bench.act("web-99", Action::Retire { rows: BTreeSet::from([row.clone()]) }).await.unwrap();
+    bench
+        .act("web-99", Action::Retire { rows: BTreeSet::from([row.clone()]), found: BTreeSet::new() })
+        .await
+        .unwrap();
     assert_eq!(seen().await.admin, Admin::Drain);
 }
 
@@ -435,7 +438,7 @@ async fn an_older_service_is_refused_for_ever_and_told_by_whom(bench: &Bench<'_>
     let row = RowId { node: "fe-01".into(), backend: "web".into(), server: "web-01".into() };
     let weigh = Action::Weigh { weights: BTreeMap::from([(row.clone(), 1)]) };
     assert_eq!(older.kind("fe-01", weigh).await, FailureKind::Superseded);
-    let retire = Action::Retire { rows: BTreeSet::from([row]) };
+    let retire = Action::Retire { rows: BTreeSet::from([row]), found: BTreeSet::new() };
     assert_eq!(older.kind("web-01", retire).await, FailureKind::Superseded);
     let packages = BTreeMap::from([("shop".into(), version(demo::FIRST))]);
     assert_eq!(older.kind("web-01", Action::Download { packages }).await, FailureKind::Superseded);

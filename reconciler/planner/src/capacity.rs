@@ -6,6 +6,16 @@ use model::{BackendId, Floor, HostName, Reason, Role, RoleName, Track};
 
 use crate::survey::{HostView, Survey};
 
+/// Servers of one backend and track on one node that are in rotation.
+#[derive(Clone, Copy, Default)]
+struct Seats {
+    /// Without those that will leave: who is begun has to leave these.
+    staying: usize,
+    /// Without those that are on their way out: of hosts that are begun already the first ones go as far as this allows,
+    /// or each would wait for the others.
+    present: usize,
+}
+
 /// What is out now, and what else may go in this pass. Each admission is counted at once.
 pub(crate) struct Capacity<'a> {
     max_parallel: usize,
@@ -13,8 +23,10 @@ pub(crate) struct Capacity<'a> {
     out_by_role: BTreeMap<&'a RoleName, BTreeSet<&'a HostName>>,
     /// Hosts that will leave rotation, or are admitted to.
     leaving: BTreeSet<&'a HostName>,
-    /// Servers in rotation that stay there, by node, backend and track.
-    staying: BTreeMap<(&'a HostName, &'a BackendId, Track), usize>,
+    /// Those of them that are on their way out.
+    gone: BTreeSet<&'a HostName>,
+    /// Servers in rotation, by node, backend and track.
+    seats: BTreeMap<(&'a HostName, &'a BackendId, Track), Seats>,
     configured: BTreeMap<(&'a BackendId, Track), usize>,
 }
 
@@ -29,7 +41,8 @@ impl<'a> Capacity<'a> {
             worked_on: BTreeSet::new(),
             out_by_role: BTreeMap::new(),
             leaving: BTreeSet::new(),
-            staying: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            seats: BTreeMap::new(),
             configured: BTreeMap::new(),
         };
         for host in &survey.hosts {
@@ -72,23 +85,45 @@ impl<'a> Capacity<'a> {
             *self.configured.entry((backend, host.role.track)).or_default() += 1;
         }
         for row in host.rows.iter().filter(|row| row.in_rotation()) {
-            *self.staying.entry((row.node, row.backend, host.role.track)).or_default() += 1;
+            let seats = self.seats.entry((row.node, row.backend, host.role.track)).or_default();
+            seats.staying += 1;
+            seats.present += 1;
         }
         if leaving || host.in_flight.is_some_and(takes_out) {
+            self.will_leave(host);
+        }
+        if host.in_flight.is_some_and(|in_flight| takes_out(in_flight) && !is_claiming(in_flight)) {
             self.leaves(host);
         }
     }
 
-    /// A host leaves rotation: from now on it counts as one that does not stay.
+    /// A host will leave rotation: from now on it counts as one that does not stay.
+    fn will_leave<'b>(&mut self, host: &'a HostView<'b>)
+    where
+        'b: 'a,
+    {
+        if self.leaving.insert(host.name) {
+            self.each_seat(host, |seats| seats.staying -= 1);
+        }
+    }
+
+    /// A host leaves rotation now.
     pub(crate) fn leaves<'b>(&mut self, host: &'a HostView<'b>)
     where
         'b: 'a,
     {
-        if !self.leaving.insert(host.name) {
-            return;
+        self.will_leave(host);
+        if self.gone.insert(host.name) {
+            self.each_seat(host, |seats| seats.present -= 1);
         }
+    }
+
+    fn each_seat<'b>(&mut self, host: &'a HostView<'b>, change: impl Fn(&mut Seats))
+    where
+        'b: 'a,
+    {
         for row in host.rows.iter().filter(|row| row.in_rotation()) {
-            *self.staying.entry((row.node, row.backend, host.role.track)).or_default() -= 1;
+            change(self.seats.entry((row.node, row.backend, host.role.track)).or_default());
         }
     }
 
@@ -110,21 +145,34 @@ impl<'a> Capacity<'a> {
             let out = out.iter().map(|name| (*name).clone()).collect();
             return Err(Reason::Budget { out, ours, limit });
         }
-        self.may_leave(survey, host)?;
+        let stays = !self.leaving.contains(host.name);
+        self.keeps_floor(survey, host, stays, |seats| seats.staying)?;
         self.worked_on.insert(host.name);
-        self.leaves(host);
+        self.will_leave(host);
         self.out_by_role.entry(&host.role.name).or_default().insert(host.name);
         Ok(())
     }
 
-    /// Whether every backend keeps its floor, on every node, when this host leaves. A row that is out already costs
-    /// nothing, so a host that serves nowhere always may.
+    /// Whether a host that is begun already may leave rotation now.
     pub(crate) fn may_leave(&self, survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Reason> {
+        let stays = !self.gone.contains(host.name);
+        self.keeps_floor(survey, host, stays, |seats| seats.present)
+    }
+
+    /// Whether every backend keeps its floor, on every node, without this host, which `count` may still contain. A row that
+    /// is out already costs nothing, so a host that serves nowhere always may.
+    fn keeps_floor(
+        &self,
+        survey: &Survey<'_>,
+        host: &HostView<'_>,
+        contained: bool,
+        count: impl Fn(&Seats) -> usize,
+    ) -> Result<(), Reason> {
         for row in host.rows.iter().filter(|row| row.may_take_traffic()) {
             let floor = self.floor(survey, host, row.backend)?;
-            let staying = self.staying.get(&(row.node, row.backend, host.role.track)).copied().unwrap_or(0);
-            let counted = row.in_rotation() && !self.leaving.contains(host.name);
-            let others = staying.saturating_sub(usize::from(counted));
+            let key = (row.node, row.backend, host.role.track);
+            let seats = self.seats.get(&key).copied().unwrap_or_default();
+            let others = count(&seats).saturating_sub(usize::from(contained && row.in_rotation()));
             if others < floor {
                 return Err(Reason::BelowFloor(Floor {
                     backend: row.backend.clone(),

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId};
+use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId, Scope};
 
 use crate::next::{Next, Wait, node_scopes};
 use crate::survey::{ClaimView, HostView, RowView, Survey};
-use crate::tuning::{DRAIN_SETTLE, UNWELL_REFRESH, WATCH};
+use crate::tuning::{AT_ONCE, DRAIN_SETTLE, UNWELL_REFRESH, WATCH};
 
 /// What a claimed host still needs before it may be changed; none: it is drained, or has no rows of ours.
 pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
@@ -20,9 +20,8 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     if let Some(found) = still_foreign(host) {
         return Some(Next::Step(Action::Claim { found }, "rows that others had taken out serve again"));
     }
-    let serving = ids(host, |row| row.admin() == Some(Admin::Ready));
-    if !serving.is_empty() {
-        return Some(Next::Leave(Action::Drain { rows: serving }));
+    if let Some(next) = leaving(survey, host) {
+        return Some(next);
     }
     let drained_at = survey.history.drained.get(host.name).copied();
     // A journal that was lost does not know of the drain: not before our mark there.
@@ -34,6 +33,25 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
         return Some(Next::Wait(wait.until(since + DRAIN_SETTLE)));
     }
     sticky_next(survey, host, since).or_else(|| sessions_next(survey, host, since))
+}
+
+/// Out of rotation with what still serves; none: nothing does. A server that was down when its mark was set may be up since,
+/// so it is judged by nodes that were read after the last action on the host, which has to be read then anyway.
+pub(crate) fn leaving(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
+    let serving = ids(host, |row| row.admin() == Some(Admin::Ready));
+    if serving.is_empty() {
+        return None;
+    }
+    let last = survey.history.last_action.get(host.name);
+    let read_since = |row: &RowView<'_>| {
+        survey.observed.nodes.get(row.node).is_some_and(|fact| last.is_none_or(|last| *last <= fact.at))
+    };
+    if !host.rows.iter().all(read_since) {
+        let older = host.rows.iter().filter(|row| !read_since(row));
+        let scopes = older.map(|row| Scope::Node(row.node.clone())).collect();
+        return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(scopes, AT_ONCE)));
+    }
+    Some(Next::Leave(Action::Drain { rows: serving }))
 }
 
 /// Somebody made rows ready that were out when we came: they serve, so they are ours to drain. What is left of the mark's

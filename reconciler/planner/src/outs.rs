@@ -33,5 +33,5 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
     if let Err(wait) = rows_are_fresh(survey, host) {
         return Next::Wait(wait);
     }
-    Next::Leave(Action::Retire { rows: serving })
+    Next::Leave(Action::Retire { rows: serving, found: host.foreign_rows() })
 }

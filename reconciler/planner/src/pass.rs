@@ -157,7 +157,9 @@ impl<'s, 'a> Pass<'s, 'a> {
         let flow = lane.refusal.as_ref().map(|refusal| refusal.flow);
         let its_turn = host.rung <= lane.active;
         let ours = host.claim.is_ours();
-        let goes_on = flow.is_none() || (ours && flow == Some(Flow::Finish));
+        // A host that comes back from being out has our mark in the journal alone: it is given back, not begun.
+        let begun = ours && host.state().is_none_or(|state| state.claim.is_some());
+        let goes_on = flow.is_none() || (begun && flow == Some(Flow::Finish));
         let downloads =
             matches!(position, Next::Step(Action::Download { .. }, _)) && self.is_of_active_stage(host);
         let next = if goes_on && (its_turn || downloads) {
@@ -202,6 +204,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             }
             Next::Wait(wait) => self.wait_for(Subject::Host(host.name.clone()), wait),
             Next::Step(action @ Action::Download { .. }, why) => self.download(host, action, why),
+            Next::Step(action @ Action::PauseAgent { .. }, why) => self.pause(host, action, why),
             Next::Step(action, why) => self.start(host, action, why),
             Next::Admit(action) => self.admit(host, action),
             Next::Leave(action @ Action::Retire { .. }) => self.retire(host, action),
@@ -240,31 +243,40 @@ impl<'s, 'a> Pass<'s, 'a> {
         }
     }
 
-    /// A claimed host that may not leave after all is given back, so that it holds nobody up.
     fn leave(&mut self, host: &'s HostView<'a>, action: Action) {
         if let Err(reason) = self.shares.allows_leaving(host) {
             let wait = Wait::new(reason).watching(node_scopes(host), WATCH);
             self.wait_for(Subject::Host(host.name.clone()), wait);
-            return;
-        }
-        let refused = self.failing_reason(host).or_else(|| self.capacity.may_leave(self.survey, host).err());
-        match refused {
-            None => {
-                // A host that left the fleet is in no count.
-                if self.survey.lane_of(host).is_some() {
-                    self.capacity.leaves(host);
-                }
-                self.start(host, action, "out of rotation before the install");
+        } else if let Some(reason) = self.may_not_leave(host) {
+            self.stays(host, reason);
+        } else {
+            // A host that left the fleet is in no count.
+            if self.survey.lane_of(host).is_some() {
+                self.capacity.leaves(host);
             }
-            Some(reason) => {
-                let untouched = host.our_rows().all(|row| row.admin() == Some(model::Admin::Ready));
-                if untouched {
-                    let given_back = crate::agent::released(self.survey, host, "may not leave rotation now");
-                    self.take(host, given_back);
-                }
-                self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason));
-            }
+            self.start(host, action, "out of rotation before the install");
         }
+    }
+
+    /// The agent of a host that may not leave afterwards is not paused first: it would be resumed and paused for ever.
+    fn pause(&mut self, host: &'s HostView<'a>, action: Action, why: &str) {
+        match self.may_not_leave(host).filter(|_| is_untouched(host)) {
+            Some(reason) => self.stays(host, reason),
+            None => self.start(host, action, why),
+        }
+    }
+
+    fn may_not_leave(&self, host: &HostView<'a>) -> Option<Reason> {
+        self.failing_reason(host).or_else(|| self.capacity.may_leave(self.survey, host).err())
+    }
+
+    /// A claimed host that may not leave after all is given back, so that it holds nobody up.
+    fn stays(&mut self, host: &'s HostView<'a>, reason: Reason) {
+        if is_untouched(host) {
+            let given_back = returning::let_go(self.survey, host, "may not leave rotation now");
+            self.take(host, given_back);
+        }
+        self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason));
     }
 
     /// A host that is declared out still serves: taking it out is our action, so the floor is kept.
@@ -422,6 +434,11 @@ impl<'s, 'a> Pass<'s, 'a> {
             }
         }
     }
+}
+
+/// Nothing of a host was taken out by us.
+fn is_untouched(host: &HostView<'_>) -> bool {
+    !host.rows.is_empty() && host.our_rows().all(|row| row.admin() == Some(model::Admin::Ready))
 }
 
 /// A job that must not run twice has its own time; everything else the fleet's.

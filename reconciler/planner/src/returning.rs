@@ -9,7 +9,7 @@ use model::{
 };
 
 use crate::agent;
-use crate::draining::{ids, rows_are_known};
+use crate::draining::{ids, leaving, rows_are_known};
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
@@ -107,8 +107,7 @@ fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next
     if let Err(wait) = rows_are_known(survey, host) {
         return Some(Next::Wait(wait));
     }
-    let serving = ids(host, |row| row.admin() == Some(Admin::Ready));
-    (!serving.is_empty()).then_some(Next::Leave(Action::Drain { rows: serving }))
+    leaving(survey, host)
 }
 
 /// Whether a host that was activated with this release is not well past its time: a failure of the release.
@@ -127,7 +126,7 @@ pub(crate) fn has_failed(
 /// The rows, node by node: out of maintenance, checked, ready, seen UP; then the mark goes.
 fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if host.rows.is_empty() {
-        return aside(survey, host).unwrap_or_else(|| agent::released(survey, host, "done here"));
+        return let_go(survey, host, "done here");
     }
     if !nodes_are_fresh(survey, host) {
         let wait = Wait::new(Reason::FreshFacts);
@@ -159,8 +158,13 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
             let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });
             Next::Wait(wait.watching(node_scopes(host), WATCH_CLOSELY))
         }
-        None => aside(survey, host).unwrap_or_else(|| agent::released(survey, host, "back in rotation")),
+        None => let_go(survey, host, "back in rotation"),
     }
+}
+
+/// Takes our hands off a host that serves, or needs no traffic: what is aside, its agent, our mark.
+pub(crate) fn let_go(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Next {
+    aside(survey, host).unwrap_or_else(|| agent::released(survey, host, why))
 }
 
 /// On a node that was declared out meanwhile, what we took out before is given back as well, where it can be seen: later

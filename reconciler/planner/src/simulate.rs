@@ -21,7 +21,7 @@ pub(crate) fn simulate(observed: &mut Observed, step: &Step, service: &str, at: 
         Action::Drain { rows } => each_row(observed, rows, |row| set(row, Admin::Drain, "DRAIN")),
         Action::Maint { rows } => each_row(observed, rows, |row| set(row, Admin::Maint, "MAINT")),
         Action::Ready { rows, .. } => each_row(observed, rows, |row| set(row, Admin::Ready, "UP")),
-        Action::Retire { rows } => each_row(observed, rows, |row| set(row, Admin::Drain, "DRAIN")),
+        Action::Retire { rows, .. } => each_row(observed, rows, |row| set(row, Admin::Drain, "DRAIN")),
         Action::Cut { rows } => each_row(observed, rows, |row| row.sessions = 0),
         Action::Weigh { weights } => {
             for (row, weight) in weights {

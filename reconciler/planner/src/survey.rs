@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
-    Admin, BackendId, BackendName, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight, NodeState, Observed,
-    OnTimeout, Out, PackageName, Patch, Role, Row, RowId, Running, Scope, ServerName, Stage, Track, Version,
-    history::History,
+    Admin, BackendId, BackendName, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight,
+    NodeState, Observed, OnTimeout, Out, PackageName, Patch, Role, Row, RowId, Running, Scope, ServerName,
+    Stage, Track, Version, history::History,
 };
 
 use crate::lanes::{Lane, lanes, place_of};
@@ -208,9 +208,12 @@ impl<'a> Survey<'a> {
             if !ours {
                 return ClaimView::Other(claim);
             }
+            // What we retired since is in the journal alone.
+            let journaled =
+                self.history.claims.get(name).filter(|known| known.generation == claim.generation);
             return ClaimView::Ours {
                 current: claim.generation == self.history.generation,
-                found: &claim.found,
+                found: journaled.map_or(&claim.found, |known| &known.found),
             };
         }
         let let_go = of_fleet && self.history.letting_go.contains(name);

@@ -26,6 +26,9 @@ pub(crate) const WATCH: SignedDuration = SignedDuration::from_millis(500);
 /// each interval is time that a server is out of rotation.
 pub(crate) const WATCH_CLOSELY: SignedDuration = SignedDuration::from_millis(200);
 
+/// Read anew now, whatever its age.
+pub(crate) const AT_ONCE: SignedDuration = SignedDuration::from_millis(1);
+
 /// Whatever is watched closely for long is watched at this part of the time that it has taken already: nobody is kept out
 /// longer than that by the watching, and a minute of warming up costs tens of readings, not hundreds.
 pub(crate) fn patient(waited: SignedDuration) -> SignedDuration {

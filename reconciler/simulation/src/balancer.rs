@@ -45,6 +45,8 @@ pub(crate) struct Server {
     pub(crate) epoch: u64,
     /// When it last left rotation without us.
     pub(crate) lost_ms: Option<u64>,
+    /// When it last came back into rotation.
+    pub(crate) came_ms: Option<u64>,
     /// When it last left rotation, by whomever.
     pub(crate) left_ms: Option<u64>,
     /// When it last came back into rotation without us.
@@ -79,6 +81,16 @@ impl Node {
     /// Whether it passes traffic on.
     pub(crate) fn passes_traffic(&self) -> bool {
         matches!(self.machine.link, Link::Up | Link::CutOff)
+    }
+
+    /// Sessions that would never end do so now, in old workers as well.
+    pub(crate) fn end_endless_sessions(&mut self, key: &RowKey) {
+        if let Some(ends_ms) = self.old_ends_ms.get_mut(key) {
+            ends_ms.retain(|end| *end != NEVER_MS);
+        }
+        if let Some(row) = self.rows.get_mut(key) {
+            row.ends_ms.retain(|end| *end != NEVER_MS);
+        }
     }
 
     pub(crate) fn old_sessions(&self, now_ms: u64) -> BTreeMap<RowKey, u32> {
@@ -117,6 +129,7 @@ impl Server {
             pending_ms: None,
             epoch: 0,
             lost_ms: None,
+            came_ms: None,
             left_ms: None,
             undone_ms: None,
             serving: weight > 0,
@@ -205,6 +218,7 @@ impl Server {
         if serves && !self.serving {
             self.steady = chance.ms(pace.sessions);
             self.lost_ms = None;
+            self.came_ms = Some(now_ms);
         }
         let left = !serves && self.serving;
         if left {
@@ -234,11 +248,6 @@ impl Server {
     /// One more session, which does not end by itself.
     pub(crate) fn add_endless_session(&mut self) {
         self.ends_ms.push(NEVER_MS);
-    }
-
-    /// The sessions that would never end do so now.
-    pub(crate) fn end_endless_sessions(&mut self) {
-        self.ends_ms.retain(|end| *end != NEVER_MS);
     }
 
     /// Every session that can be ended is ended. Clients bound by cookie come again at once.

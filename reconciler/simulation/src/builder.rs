@@ -44,6 +44,7 @@ impl State {
     pub(crate) fn new(settings: Settings) -> Self {
         let Settings { seed, pace, epoch, traced } = settings;
         Self {
+            works_ms: Some(0),
             clock: Clock::starting(epoch),
             seed,
             pace,

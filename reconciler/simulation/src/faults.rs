@@ -26,9 +26,9 @@ impl SimWorld {
         state.comes_up(name);
     }
 
-    /// A host or node stands still: it accepts connections and answers nothing.
+    /// A host or node stands still: it accepts connections and answers nothing. Not one without power.
     pub fn hangs(&self, name: &HostName) {
-        self.state().link_becomes(name, Link::Hung);
+        self.state().link_turns(name, &[Link::Up, Link::CutOff], Link::Hung);
     }
 
     /// A host or node that stood still moves again.
@@ -36,14 +36,14 @@ impl SimWorld {
         self.state().wakes(name);
     }
 
-    /// ssh does not get to a host or node that works and serves.
+    /// ssh does not get to a host or node that works and serves. Only to such a one.
     pub fn cut_off(&self, name: &HostName) {
-        self.state().link_becomes(name, Link::CutOff);
+        self.state().link_turns(name, &[Link::Up], Link::CutOff);
     }
 
     /// ssh gets there again.
     pub fn reconnected(&self, name: &HostName) {
-        self.state().link_becomes(name, Link::Up);
+        self.state().link_turns(name, &[Link::CutOff], Link::Up);
     }
 
     /// A host or node refuses our key, or takes it again.
@@ -105,8 +105,8 @@ impl SimWorld {
             host.never_ends = false;
         }
         for (node, key) in state.rows_of(host) {
-            if let Some(row) = state.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key)) {
-                row.end_endless_sessions();
+            if let Some(node) = state.nodes.get_mut(&node) {
+                node.end_endless_sessions(&key);
             }
         }
     }
@@ -205,16 +205,26 @@ impl State {
         self.check_all(name);
     }
 
+    fn link_turns(&mut self, name: &HostName, from: &[Link], to: Link) {
+        if self.machine(name).is_some_and(|machine| from.contains(&machine.link)) {
+            self.link_becomes(name, to);
+        }
+    }
+
     fn link_becomes(&mut self, name: &HostName, link: Link) {
+        let now_ms = self.now_ms;
         let Some(machine) = self.machine_mut(name) else { return };
         machine.link = link;
+        machine.notes_reach(now_ms);
         self.note(name, || format!("is {link:?}"));
         self.app_may_change(name);
     }
 
     fn keys_become(&mut self, name: &HostName, keys: Keys) {
+        let now_ms = self.now_ms;
         let Some(machine) = self.machine_mut(name) else { return };
         machine.keys = keys;
+        machine.notes_reach(now_ms);
         self.note(name, || format!("shows keys: {keys:?}"));
     }
 

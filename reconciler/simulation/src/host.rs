@@ -38,6 +38,8 @@ pub(crate) enum Keys {
 pub(crate) struct Machine {
     pub(crate) link: Link,
     pub(crate) keys: Keys,
+    /// Since when commands get there; none: they do not.
+    pub(crate) reached_ms: Option<u64>,
     pub(crate) chance: Chance,
     /// What goes astray on the way there.
     pub(crate) mishaps: Chance,
@@ -48,6 +50,7 @@ impl Machine {
         Self {
             link: Link::Up,
             keys: Keys::Good,
+            reached_ms: Some(0),
             chance: Chance::stream(seed, name.as_str()),
             mishaps: Chance::stream(seed, &format!("mishaps of {name}")),
         }
@@ -68,6 +71,12 @@ impl Machine {
     /// Whether anything moves on it.
     pub(crate) fn runs(&self) -> bool {
         matches!(self.link, Link::Up | Link::CutOff)
+    }
+
+    /// Keeps in mind since when commands get there.
+    pub(crate) fn notes_reach(&mut self, now_ms: u64) {
+        let reached = self.link == Link::Up && self.keys == Keys::Good;
+        self.reached_ms = if reached { self.reached_ms.or(Some(now_ms)) } else { None };
     }
 }
 

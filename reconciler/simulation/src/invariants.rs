@@ -76,6 +76,8 @@ struct Seats {
     in_rotation: usize,
     /// Those that a fault took so lately that nobody can be expected to know.
     unnoticed: usize,
+    /// Those in rotation that came there so lately that nobody can be expected to know.
+    came: usize,
 }
 
 /// How many servers each touched backend had.
@@ -152,12 +154,14 @@ impl State {
     ) -> Seats {
         let mut seats = Seats::default();
         let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
+        let arrived_ms = self.now_ms.saturating_sub(self.pace.came_ms);
         let counted =
             |row: &Server| track.is_none_or(|track| row.track == track) && !outs.contains(&row.host);
         for (_, row) in node.rows.iter().filter(|(key, row)| key.0 == *backend && counted(row)) {
             seats.configured += 1;
             if row.takes_traffic() {
                 seats.in_rotation += 1;
+                seats.came += usize::from(row.came_ms.is_some_and(|came_ms| came_ms >= arrived_ms));
             } else if row.lost_ms.is_some_and(|lost_ms| lost_ms >= noticed_ms) {
                 seats.unnoticed += 1;
             }
@@ -181,7 +185,8 @@ impl State {
             let Some(node) = self.nodes.get(&name) else { continue };
             let now = self.seats(node, &backend, track, &outs);
             let floor = Self::floor(&rules, node, &backend, track, now.configured);
-            if now.in_rotation < was.in_rotation && now.in_rotation + now.unnoticed < floor {
+            let known = was.in_rotation - (was.came - now.came.min(was.came));
+            if now.in_rotation < known && now.in_rotation + now.unnoticed < floor {
                 let of = track.map_or_else(String::new, |track| format!(" of track {track}"));
                 let what = format!(
                     "{}: {} left {} of {} servers{of} in {backend} on {name}; the floor is {floor}",

@@ -42,6 +42,11 @@ impl MemoryJournal {
         self.memory().refuses = refuses;
     }
 
+    /// Whether it refuses to be written.
+    pub(crate) fn refuses(&self) -> bool {
+        self.memory().refuses
+    }
+
     /// The returned token is cancelled as soon as `events` events are in the journal; from then on every handle is
     /// refused, as if its process were gone, until [`MemoryJournal::reopen`].
     ///

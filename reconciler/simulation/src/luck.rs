@@ -46,6 +46,18 @@ impl SimWorld {
         self.still.moves.notify_waiters();
     }
 
+    /// Whether that process stands still.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.still.is.load(Ordering::SeqCst)
+    }
+
+    /// Whether the service is able to work now: what has to follow within a time follows within it from then on.
+    pub(crate) fn service_works(&self, works: bool) {
+        let mut state = self.state();
+        let now_ms = state.now_ms;
+        state.works_ms = if works { state.works_ms.or(Some(now_ms)) } else { None };
+    }
+
     /// The calendar jumps.
     pub fn clock_jumps(&self, by_ms: i64) {
         self.clock.jump(by_ms);

@@ -74,6 +74,8 @@ pub struct Pace {
     pub blind_ms: u64,
     /// As `blind_ms`, for a drain of ours that a reload or a person undid: drained hosts are watched closely.
     pub undone_ms: u64,
+    /// A server that came back into rotation in the last so many milliseconds may still be taken for one that is down.
+    pub came_ms: u64,
     /// As `blind_ms`, for a gate that turned: the planner's reading interval, with some slack.
     pub gate_blind_ms: u64,
     /// As `blind_ms`, for main servers that left rotation and for a commit that wants a smaller share.
@@ -108,6 +110,7 @@ impl Pace {
             agent_run: Span::ms(5_000, 30_000),
             blind_ms: 30_000,
             undone_ms: 1_500,
+            came_ms: 500,
             gate_blind_ms: 12_000,
             share_blind_ms: 15_000,
         }

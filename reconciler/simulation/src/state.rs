@@ -107,6 +107,8 @@ impl Queue {
 /// Everything.
 #[derive(Debug)]
 pub(crate) struct State {
+    /// Since when the service is able to work; none: its process is gone or stands still, or its journal refuses.
+    pub(crate) works_ms: Option<u64>,
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
     pub(crate) pace: Pace,
@@ -167,7 +169,7 @@ impl State {
             Due::Remote { job } => self.remote_ends(&job),
             Due::Agent { host } => self.agent_runs(&host),
             Due::Flap { gate, epoch } => self.flapped(&gate, epoch),
-            Due::Share { node } => self.judge_shares(&node, "the world"),
+            Due::Share { node } => self.share_is_due(&node),
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::desired::Role;
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Follows};
-use crate::ids::{CommitId, EnvironmentName, Generation, HostName, StepId};
+use crate::ids::{CommitId, EnvironmentName, Generation, HostName, RowId, StepId};
 use crate::observed::Claim;
 use crate::progress::Progress;
 use crate::step::{Action, ActionKind, Outcome, ReadyBecause, Step};
@@ -256,7 +256,7 @@ impl History {
                 self.drained.entry(step.host.clone()).or_insert(at);
             }
             Action::Activate { .. } => self.activate(at, step, 0),
-            Action::Retire { .. } => self.retire(at, step),
+            Action::Retire { found, .. } => self.retire(at, step, found),
             Action::Download { .. }
             | Action::Cut { .. }
             | Action::Install { .. }
@@ -290,9 +290,13 @@ impl History {
     }
 
     /// A host that is declared out is drained by us: should it come back, that is ours to undo.
-    fn retire(&mut self, at: Timestamp, step: &Step) {
-        if !self.claims.contains_key(&step.host) {
-            self.claim(at, step, std::collections::BTreeSet::new());
+    fn retire(&mut self, at: Timestamp, step: &Step, found: &BTreeSet<RowId>) {
+        match self.claims.get_mut(&step.host) {
+            // Whoever had taken a row out before us has given it back meanwhile, or it had not served.
+            Some(claim) => {
+                claim.found.retain(|row| step.action.rows().is_none_or(|rows| !rows.contains(row)))
+            }
+            None => self.claim(at, step, found.clone()),
         }
         self.drained.entry(step.host.clone()).or_insert(at);
     }
@@ -363,7 +367,7 @@ impl History {
                 self.drained.remove(&step.host);
                 self.departed.remove(&step.host);
             }
-            Action::Retire { .. } => self.retire(at, step),
+            Action::Retire { found, .. } => self.retire(at, step, found),
             Action::Download { .. }
             | Action::Cut { .. }
             | Action::Install { .. }
@@ -383,7 +387,7 @@ impl History {
         }
     }
 
-    fn claim(&mut self, at: Timestamp, step: &Step, found: std::collections::BTreeSet<crate::ids::RowId>) {
+    fn claim(&mut self, at: Timestamp, step: &Step, found: BTreeSet<RowId>) {
         let claim = Claim {
             generation: step.generation,
             service: self.service.clone(),
@@ -416,6 +420,10 @@ impl History {
         if failure.kind.follows() == Follows::Look {
             self.assume_begun(at, step);
             return;
+        }
+        // What one load balancer node refused, another one may have done.
+        if let Action::Retire { found, .. } = &step.action {
+            self.retire(at, step, found);
         }
         if step.action.job().is_some() && ends_a_job(failure.kind) {
             self.progress.job_fails(at, step, failure);

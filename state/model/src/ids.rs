@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn names_sort_as_their_texts_do() {
-        let texts = ["", "a", "a\0", "a\0b", "web-0001", "web-0001a", "web-00010", "web-1", "webé", "zzzzzzzzz", "~"];
+        let texts =
+            ["", "a", "a\0", "a\0b", "web-0001", "web-0001a", "web-00010", "web-1", "webé", "zzzzzzzzz", "~"];
         for a in texts {
             for b in texts {
                 let (left, right) = (HostName::new(a), HostName::new(b));

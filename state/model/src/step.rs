@@ -101,6 +101,9 @@ pub enum Action {
     Retire {
         /// On every node.
         rows: BTreeSet<RowId>,
+        /// Rows that others had taken out before: they are not ours to give back, should the host return.
+        #[serde(default)]
+        found: BTreeSet<RowId>,
     },
     /// Set the weights of rows on one node, which is the step's host, and read them back.
     Weigh {
@@ -293,7 +296,7 @@ impl Action {
             Self::Drain { rows }
             | Self::Maint { rows }
             | Self::Cut { rows }
-            | Self::Retire { rows }
+            | Self::Retire { rows, .. }
             | Self::Ready { rows, .. } => Some(rows),
             Self::Download { .. }
             | Self::Claim { .. }

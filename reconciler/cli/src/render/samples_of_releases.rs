@@ -313,7 +313,7 @@ pub(crate) fn steps() -> Vec<Recorded> {
         ),
         ("web-01", Action::PauseAgent { agent: agent.clone() }, "while we work there"),
         ("web-01", Action::ResumeAgent { agent }, "as it was found"),
-        ("web-02", Action::Retire { rows: BTreeSet::new() }, "declared out"),
+        ("web-02", Action::Retire { rows: BTreeSet::new(), found: BTreeSet::new() }, "declared out"),
         ("web-01", Action::Patch { want: vec![patch] }, "session fixation"),
         ("web-01", Action::Patch { want: vec![] }, "it left release.toml"),
         (

@@ -179,7 +179,7 @@ pub(super) fn target(step: &Step) -> Target<'_> {
 /// The rows that an action takes out of rotation, where they are in it.
 pub(super) fn taken_out(action: &Action) -> Option<&BTreeSet<RowId>> {
     match action {
-        Action::Drain { rows } | Action::Maint { rows } | Action::Retire { rows } => Some(rows),
+        Action::Drain { rows } | Action::Maint { rows } | Action::Retire { rows, .. } => Some(rows),
         _ => None,
     }
 }

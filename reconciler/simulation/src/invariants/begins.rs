@@ -3,8 +3,11 @@
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use model::{Action, Day, Desired, Freeze, InFlightAtFreeze, Mode, Moment, Stage, Step, Track, Verdict};
+use model::{
+    Action, Day, Desired, Freeze, HostName, InFlightAtFreeze, Mode, Moment, Stage, Step, Track, Verdict,
+};
 
+use crate::balancer::TakenBy;
 use crate::invariants::Promise;
 use crate::named::job_id;
 use crate::state::State;
@@ -63,10 +66,16 @@ impl State {
     fn is_new(&self, step: &Step) -> bool {
         let Some(host) = self.hosts.get(&step.host) else { return false };
         match &step.action {
-            Action::Claim { .. } => host.claim.is_none(),
+            // What we have taken out before needs our mark to be given back.
+            Action::Claim { .. } => host.claim.is_none() && !self.is_taken_by_us(&step.host),
             Action::Migrate { .. } => !host.jobs.contains_key(&job_id(step)),
             _ => false,
         }
+    }
+
+    fn is_taken_by_us(&self, host: &HostName) -> bool {
+        let mut rows = self.nodes.values().flat_map(|node| node.rows.values());
+        rows.any(|row| row.host == *host && row.taken_by == TakenBy::Us)
     }
 
     fn is_forward(&self, desired: &Desired, step: &Step) -> bool {

@@ -68,6 +68,18 @@ impl State {
         self.queue.push(at_ms, Due::Share { node: name.clone() });
     }
 
+    /// The moment has come, unless the service could not work, or could not reach the node, for all of that time.
+    pub(crate) fn share_is_due(&mut self, name: &HostName) {
+        let reached_ms = self.machine(name).and_then(|machine| machine.reached_ms);
+        let could_ms = self.works_ms.zip(reached_ms).map(|(works_ms, reached_ms)| works_ms.max(reached_ms));
+        let fair_ms = could_ms.unwrap_or(self.now_ms) + self.pace.share_blind_ms;
+        if fair_ms < self.now_ms {
+            self.judge_shares(name, "the world");
+        } else {
+            self.queue.push(fair_ms + 1, Due::Share { node: name.clone() });
+        }
+    }
+
     /// S2: no canary row that was weighed weighs more than a main row that takes traffic.
     fn heavy_canaries(&mut self, step: &Step, name: &HostName) {
         let Some(node) = self.nodes.get(name) else { return };

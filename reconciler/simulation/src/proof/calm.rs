@@ -73,6 +73,7 @@ impl Life<'_> {
             process.dead.cancel();
         }
         self.tend();
+        self.tells_whether_it_works();
     }
 
     /// One good version everywhere, and nothing that people said before.

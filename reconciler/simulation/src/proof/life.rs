@@ -158,6 +158,13 @@ impl<'a> Life<'a> {
             }
         });
         self.process = Some(Process { world, handle, dead });
+        self.tells_whether_it_works();
+    }
+
+    /// The world judges a service that has a time for something by the time in which it could work.
+    pub(crate) fn tells_whether_it_works(&self) {
+        let moves = self.process.as_ref().is_some_and(|process| !process.world.stands_still());
+        self.world.service_works(moves && !self.journal.refuses());
     }
 
     /// The service is gone at once, wherever it is.
@@ -166,6 +173,7 @@ impl<'a> Life<'a> {
             process.dead.cancel();
         }
         self.restart_at = Some(Instant::now() + RESTART);
+        self.tells_whether_it_works();
     }
 
     /// Somebody looks after the service: it is started again when it is gone, and it is time.
@@ -212,6 +220,7 @@ impl<'a> Life<'a> {
                 (What::Deed(deed, which), true) => self.does(deed, which, lasts).await,
                 (What::Deed(deed, _), false) => self.undoes(deed),
             }
+            self.tells_whether_it_works();
             if self.is_broken() {
                 return;
             }
