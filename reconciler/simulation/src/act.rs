@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Action, Admin, Claim, Failure, FailureKind, HostName, Outcome, RowId, Step};
+use model::{Action, Admin, Claim, Failure, FailureKind, Generation, HostName, Outcome, RowId, Step};
 
 use crate::balancer::{RowKey, TakenBy};
 use crate::host::failure;
@@ -10,39 +10,50 @@ use crate::invariants::Promise;
 use crate::state::State;
 
 impl State {
-    /// The guard on the host. Also S6: what the guard lets pass has to be of the newest generation there.
-    pub(crate) fn guard(&mut self, step: &Step, service: &str) -> Result<(), Failure> {
+    /// The guard on the host; `fenced`: it does its work. Also S6: what it lets pass has to be of the newest generation.
+    pub(crate) fn guard(&mut self, step: &Step, service: &str, fenced: bool) -> Result<(), Failure> {
         let Some(host) = self.hosts.get(&step.host) else {
             return Err(failure(FailureKind::Unreachable, format!("{}: no such host", step.host)));
         };
-        if let Some(refusal) = host.refuses(&step.host, step, service) {
+        let newest = host.fences.get(service).copied().unwrap_or_default();
+        if let Some(refusal) = host.refuses(&step.host, step, service).filter(|_| fenced) {
             self.note(&step.host, || format!("refused {} of {service}: {refusal}", step.action.kind()));
             return Err(refusal);
         }
-        let newest = host.fences.get(service).copied().unwrap_or_default();
-        if newest > step.generation {
-            self.violated(
-                Promise::S6,
-                format!("{} of generation {} acts after {newest}", step.id, step.generation),
-            );
-        }
+        self.is_not_superseded(step, &step.host, newest);
         self.changes += 1;
         Ok(())
     }
 
     /// The guard on a load balancer node: nothing of an older generation than the highest that was ever there.
-    pub(crate) fn guard_node(&mut self, step: &Step, node: &HostName, service: &str) -> Result<(), Failure> {
+    pub(crate) fn guard_node(
+        &mut self,
+        step: &Step,
+        node: &HostName,
+        service: &str,
+        fenced: bool,
+    ) -> Result<(), Failure> {
         let Some(state) = self.nodes.get_mut(node) else {
             return Err(failure(FailureKind::Unreachable, format!("{node}: no such host")));
         };
-        let newest = state.fences.entry(service.to_owned()).or_default();
-        if *newest > step.generation {
+        let fence = state.fences.entry(service.to_owned()).or_default();
+        let newest = *fence;
+        if newest > step.generation && fenced {
             let what = format!("{node} has seen generation {newest} of {service}");
             return Err(failure(FailureKind::Superseded, what));
         }
-        *newest = step.generation;
+        *fence = newest.max(step.generation);
+        self.is_not_superseded(step, node, newest);
         self.changes += 1;
         Ok(())
+    }
+
+    /// S6: nothing older changes what a newer generation was at.
+    fn is_not_superseded(&mut self, step: &Step, place: &HostName, newest: Generation) {
+        if newest > step.generation {
+            let what = format!("{} of generation {} acts on {place} after {newest}", step.id, step.generation);
+            self.violated(Promise::S6, what);
+        }
     }
 
     /// A download's files are complete.
