@@ -104,15 +104,15 @@ impl State {
         }
         host.claim = Some(claim);
         host.fences.insert(service.to_owned(), step.generation);
-        self.forget_unseen_drains(&step.host, found);
+        self.forget_unseen_drains(step, found);
         self.note(&step.host, || format!("claimed by {service}, generation {}", step.generation));
         Outcome::Changed("claimed".to_owned())
     }
 
     /// A person who drained after the last look was not seen: from here on the one drain bit is ours.
-    fn forget_unseen_drains(&mut self, name: &HostName, found: &BTreeSet<RowId>) {
-        let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
-        for (node, key) in self.rows_of(name) {
+    fn forget_unseen_drains(&mut self, step: &Step, found: &BTreeSet<RowId>) {
+        let noticed_ms = self.had_to_know_ms(step);
+        for (node, key) in self.rows_of(&step.host) {
             let row_id = RowId { node: node.clone(), backend: key.0.clone(), server: key.1.clone() };
             let Some(row) = self.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key)) else {
                 continue;

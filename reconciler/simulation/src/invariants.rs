@@ -74,7 +74,7 @@ impl fmt::Display for Violation {
 struct Seats {
     configured: usize,
     in_rotation: usize,
-    /// Those that a fault took so lately that nobody can be expected to know.
+    /// Those that a fault took so lately that whoever decided cannot be expected to know.
     unnoticed: usize,
 }
 
@@ -118,7 +118,7 @@ impl State {
 
     /// Counts what S1 speaks of, before an action on one node.
     pub(crate) fn rotation(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
-        let outs = self.outs(step);
+        let (outs, noticed_ms) = (self.outs(step), self.had_to_know_ms(step));
         let backends: BTreeSet<&BackendName> = rows.iter().map(|row| &row.backend).collect();
         let mut all = BTreeMap::new();
         let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else {
@@ -126,7 +126,8 @@ impl State {
         };
         for backend in backends {
             for track in [None, Some(Track::Main), Some(Track::Canary)] {
-                all.insert((name.clone(), backend.clone(), track), self.seats(node, backend, track, &outs));
+                let seats = seats(node, backend, track, &outs, noticed_ms);
+                all.insert((name.clone(), backend.clone(), track), seats);
             }
         }
         Rotation(all)
@@ -143,31 +144,9 @@ impl State {
         desired.fleet.hosts().map(|(_, host)| host).filter(is_out).chain(gone).cloned().collect()
     }
 
-    fn seats(
-        &self,
-        node: &Node,
-        backend: &BackendName,
-        track: Option<Track>,
-        outs: &BTreeSet<HostName>,
-    ) -> Seats {
-        let mut seats = Seats::default();
-        let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
-        let counted =
-            |row: &Server| track.is_none_or(|track| row.track == track) && !outs.contains(&row.host);
-        for (_, row) in node.rows.iter().filter(|(key, row)| key.0 == *backend && counted(row)) {
-            seats.configured += 1;
-            if row.takes_traffic() {
-                seats.in_rotation += 1;
-            } else if row.lost_ms.is_some_and(|lost_ms| lost_ms >= noticed_ms) {
-                seats.unnoticed += 1;
-            }
-        }
-        seats
-    }
-
     /// S1, after an action that began with `before`.
     pub(crate) fn floor_kept(&mut self, step: &Step, before: Rotation) {
-        let (desired, outs) = (self.law_of(step), self.outs(step));
+        let (desired, outs, noticed_ms) = (self.law_of(step), self.outs(step), self.had_to_know_ms(step));
         let now = self.clock.at(self.now_ms);
         let is_out = |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, now).is_some();
         let built = self.fleets.get(&step.environment).or_else(|| self.fleets.values().next()).cloned();
@@ -179,7 +158,7 @@ impl State {
                 continue;
             }
             let Some(node) = self.nodes.get(&name) else { continue };
-            let now = self.seats(node, &backend, track, &outs);
+            let now = seats(node, &backend, track, &outs, noticed_ms);
             let floor = Self::floor(&rules, node, &backend, track, now.configured);
             if now.in_rotation < was.in_rotation && now.in_rotation + now.unnoticed < floor {
                 let of = track.map_or_else(String::new, |track| format!(" of track {track}"));
@@ -226,4 +205,25 @@ struct Rules<'a> {
 /// The canary's share is no capacity: taking it back is always allowed.
 fn is_withdrawal(step: &Step, track: Option<Track>) -> bool {
     step.action.kind() == ActionKind::Weigh && track == Some(Track::Canary)
+}
+
+/// What a (node, backend, track) has. A server that was lost after `noticed_ms` may count as there.
+fn seats(
+    node: &Node,
+    backend: &BackendName,
+    track: Option<Track>,
+    outs: &BTreeSet<HostName>,
+    noticed_ms: u64,
+) -> Seats {
+    let mut seats = Seats::default();
+    let counted = |row: &Server| track.is_none_or(|track| row.track == track) && !outs.contains(&row.host);
+    for (_, row) in node.rows.iter().filter(|(key, row)| key.0 == *backend && counted(row)) {
+        seats.configured += 1;
+        if row.takes_traffic() {
+            seats.in_rotation += 1;
+        } else if row.lost_ms.is_some_and(|lost_ms| lost_ms >= noticed_ms) {
+            seats.unnoticed += 1;
+        }
+    }
+    seats
 }

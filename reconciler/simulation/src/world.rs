@@ -218,6 +218,12 @@ impl SimWorld {
         Err(failure)
     }
 
+    fn decided(&self, step: &Step) {
+        let mut state = self.state();
+        let now_ms = state.now_ms;
+        state.decided_ms.entry(step.id.clone()).or_insert(now_ms);
+    }
+
     fn trip(&self) -> Span {
         self.state().pace.trip
     }
@@ -478,6 +484,7 @@ impl World for SimWorld {
     }
 
     async fn act(&self, step: &Step, cancel: &CancellationToken) -> Result<Outcome, Failure> {
+        self.decided(step);
         tokio::select! {
             biased;
             () = self.dead.cancelled() => std::future::pending().await,

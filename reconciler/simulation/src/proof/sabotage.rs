@@ -14,7 +14,7 @@ pub enum Sabotage {
     FloorOfSecondNode,
     /// Twice as many hosts may be out as the file says.
     DoubleBudget,
-    /// A host counts as well as soon as it is asked.
+    /// Every host that runs its release counts as well, whatever its probe and its load balancers' checks say.
     ReadyBeforeHealth,
     /// The canary's weights are rounded up.
     WeightRoundedUp,
@@ -32,7 +32,7 @@ pub enum Sabotage {
     MigratedAgain,
     /// An install whose answer did not come is begun again under another name.
     AnswerTakenForFailure,
-    /// A gate is asked once, and its answer passed for new ever after.
+    /// A gate that was green once is green ever after: an old reading is passed for new.
     OldGateReading,
     /// A gate that has no data, or cannot be asked, is taken for green.
     NoDataTakenForGreen,
@@ -46,6 +46,8 @@ pub enum Sabotage {
     UntrustedCommit,
     /// `mode = "report"` is not read.
     ReportIgnored,
+    /// Our mark does not say what others had taken out before we came.
+    FoundForgotten,
     /// Whoever makes a host ready makes everything ready that is out on the same nodes.
     UndrainsOthers,
     /// A configuration agent that is active seems to be stopped.
@@ -56,8 +58,8 @@ pub enum Sabotage {
     DeafToGit,
     /// An install takes the newest version that ever was, and not the one that is named.
     NewestInstead,
-    /// A reading is timed by its end.
-    ReadingTimedByItsEnd,
+    /// What was seen is passed for new for two seconds, whatever was done meanwhile.
+    OldReading,
     /// What was under way at a crash is forgotten.
     UnderWayForgotten,
     /// Our marks are forgotten at a crash.
@@ -86,7 +88,7 @@ pub struct Catch {
 
 impl Sabotage {
     /// Every defect.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::FloorOfSecondNode,
         Self::DoubleBudget,
         Self::ReadyBeforeHealth,
@@ -105,12 +107,13 @@ impl Sabotage {
         Self::PauseForgotten,
         Self::UntrustedCommit,
         Self::ReportIgnored,
+        Self::FoundForgotten,
         Self::UndrainsOthers,
         Self::AgentOverlooked,
         Self::MarkStays,
         Self::DeafToGit,
         Self::NewestInstead,
-        Self::ReadingTimedByItsEnd,
+        Self::OldReading,
         Self::UnderWayForgotten,
         Self::ClaimForgotten,
     ];

@@ -1,8 +1,11 @@
 //! Facts on the way in.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
 use model::{
-    Admin, Fact, GateState, HealthState, HostName, HostState, NodeState, Observed, Row, RowCheck, RowId, Verdict,
+    Admin, Fact, GateName, GateState, HealthState, HostName, HostState, NodeState, Observed, Row, RowCheck,
+    RowId, Verdict,
 };
 
 use crate::proof::bent::memory::Memory;
@@ -12,34 +15,47 @@ use crate::proof::shape::is_first_node;
 /// One of these hosts is taken for the other.
 const TWINS: [&str; 2] = ["web-1", "web-2"];
 
-/// Bends what was seen by a reading that ended now.
-pub(crate) fn bend(how: Sabotage, observed: &mut Observed, now: Timestamp, memory: &mut Memory) {
+/// For how long an old reading is passed for new.
+const OLD: SignedDuration = SignedDuration::from_secs(2);
+
+/// Bends what was seen.
+pub(crate) fn bend(how: Sabotage, observed: &mut Observed, memory: &mut Memory) {
     for (name, fact) in &mut observed.hosts {
-        fact.at = timed(how, fact.at, now);
-        known(fact).into_iter().for_each(|state| host(how, name, state, memory));
+        if how == Sabotage::OldReading {
+            stays(&mut memory.hosts, name, fact);
+        }
+        fact.value.iter_mut().for_each(|state| host(how, name, state, memory));
     }
     for (name, fact) in &mut observed.nodes {
-        fact.at = timed(how, fact.at, now);
-        known(fact).into_iter().for_each(|state| node(how, name, state, memory));
+        if how == Sabotage::OldReading {
+            stays(&mut memory.nodes, name, fact);
+        }
+        fact.value.iter_mut().for_each(|state| node(how, name, state, memory));
     }
     for (name, fact) in &mut observed.gates {
-        let Some(state) = known(fact) else { continue };
-        match how {
-            Sabotage::OldGateReading => {
-                *state = memory.gates.entry(name.clone()).or_insert_with(|| state.clone()).clone();
-            }
-            Sabotage::NoDataTakenForGreen => takes_for_green(state),
-            _ => {}
-        }
+        fact.value.iter_mut().for_each(|state| gate(how, name, state, memory));
     }
 }
 
-fn known<T>(fact: &mut Fact<T>) -> Option<&mut T> {
-    fact.value.as_mut().ok()
+/// What was seen a moment ago is what is seen now.
+fn stays<T: Clone>(seen: &mut BTreeMap<HostName, Fact<T>>, name: &HostName, fact: &mut Fact<T>) {
+    match seen.get(name).filter(|old| fact.at.duration_since(old.at) < OLD) {
+        Some(old) => fact.value.clone_from(&old.value),
+        None => drop(seen.insert(name.clone(), fact.clone())),
+    }
 }
 
-fn timed(how: Sabotage, began: Timestamp, ended: Timestamp) -> Timestamp {
-    if how == Sabotage::ReadingTimedByItsEnd { ended } else { began }
+fn gate(how: Sabotage, name: &GateName, state: &mut GateState, memory: &mut Memory) {
+    match how {
+        Sabotage::OldGateReading => {
+            if state.verdict == Verdict::Green {
+                memory.gates.entry(name.clone()).or_insert_with(|| state.clone());
+            }
+            memory.gates.get(name).into_iter().for_each(|green| state.clone_from(green));
+        }
+        Sabotage::NoDataTakenForGreen => takes_for_green(state),
+        _ => {}
+    }
 }
 
 fn takes_for_green(state: &mut GateState) {
@@ -65,7 +81,9 @@ fn takes_for_neighbour(name: &HostName, state: &mut HostState, memory: &mut Memo
     if name.as_str() == TWINS[0] {
         memory.neighbour = Some(state.clone());
     }
-    if let Some(neighbour) = memory.neighbour.as_ref().filter(|_| name.as_str() == TWINS[1]) {
+    let versions = |state: &HostState| state.packages.values().map(|package| package.version.clone()).max();
+    let is_ahead = |neighbour: &&HostState| versions(neighbour) > versions(state);
+    if let Some(neighbour) = memory.neighbour.as_ref().filter(|_| name.as_str() == TWINS[1]).filter(is_ahead) {
         state.packages.clone_from(&neighbour.packages);
         state.services.clone_from(&neighbour.services);
         state.patches.clone_from(&neighbour.patches);
@@ -76,7 +94,7 @@ fn node(how: Sabotage, name: &HostName, state: &mut NodeState, memory: &mut Memo
     match how {
         Sabotage::FloorOfSecondNode if !is_first_node(name) => state.rows.values_mut().for_each(seems_up),
         Sabotage::ReadyBeforeHealth => {
-            state.rows.values_mut().for_each(|row| row.check = RowCheck::Passed);
+            state.rows.values_mut().for_each(seems_up);
         }
         Sabotage::DrainOfFirstNode if !is_first_node(name) => seems_drained(state, memory),
         Sabotage::OlderGenerationObeyed => state.last_generation = None,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Admin, GateName, GateState, HostName, HostState, RowId, ServerName, Version};
+use model::{Admin, Fact, GateName, GateState, HostName, HostState, NodeState, RowId, ServerName, Version};
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -10,8 +10,11 @@ pub(crate) struct Memory {
     pub(crate) taken_out: BTreeMap<ServerName, Admin>,
     /// Rows that were last seen out.
     pub(crate) seen_out: BTreeSet<RowId>,
-    /// The first answer of each gate.
+    /// The first answer of each gate that was green.
     pub(crate) gates: BTreeMap<GateName, GateState>,
+    /// Facts that are passed for new.
+    pub(crate) hosts: BTreeMap<HostName, Fact<HostState>>,
+    pub(crate) nodes: BTreeMap<HostName, Fact<NodeState>>,
     /// A host as it was last seen, for whom its neighbour is taken.
     pub(crate) neighbour: Option<HostState>,
     /// Hosts that our mark is said to be off.

@@ -63,7 +63,7 @@ impl World for BentWorld {
     async fn observe(&self, scope: &Scope) -> Observed {
         let mut observed = self.world.observe(scope).await;
         if let Some(how) = self.how {
-            facts::bend(how, &mut observed, self.world.now(), &mut self.memory());
+            facts::bend(how, &mut observed, &mut self.memory());
         }
         observed
     }

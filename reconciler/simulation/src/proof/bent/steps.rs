@@ -15,6 +15,7 @@ pub(crate) fn bent(how: Sabotage, step: &Step, memory: &mut Memory) -> Option<St
         Sabotage::MigratedAgain => names_after_life(&mut step),
         Sabotage::UndrainsOthers => readies_all(&mut step, memory),
         Sabotage::NewestInstead => takes_newest(&mut step, memory),
+        Sabotage::FoundForgotten => forgets_found(&mut step),
         Sabotage::MarkStays => return marks(step, memory),
         _ => {}
     }
@@ -54,6 +55,12 @@ fn readies_all(step: &mut Step, memory: &Memory) {
         let nodes: std::collections::BTreeSet<_> = rows.iter().map(|row| row.node.clone()).collect();
         let there = |row: &&RowId| nodes.contains(&row.node);
         rows.extend(memory.seen_out.iter().filter(there).cloned());
+    }
+}
+
+fn forgets_found(step: &mut Step) {
+    if let Action::Claim { found } = &mut step.action {
+        found.clear();
     }
 }
 
