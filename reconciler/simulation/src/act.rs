@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use model::{Action, Admin, Claim, Failure, FailureKind, Generation, HostName, Outcome, RowId, Step};
+use model::{Action, Admin, Claim, Failure, FailureKind, HostName, Outcome, RowId, Step};
 
 use crate::balancer::{RowKey, TakenBy};
 use crate::host::failure;
-use crate::invariants::Promise;
 use crate::state::State;
 
 impl State {
@@ -46,14 +45,6 @@ impl State {
         self.is_not_superseded(step, node, newest);
         self.changes += 1;
         Ok(())
-    }
-
-    /// S6: nothing older changes what a newer generation was at.
-    fn is_not_superseded(&mut self, step: &Step, place: &HostName, newest: Generation) {
-        if newest > step.generation {
-            let what = format!("{} of generation {} acts on {place} after {newest}", step.id, step.generation);
-            self.violated(Promise::S6, what);
-        }
     }
 
     /// A download's files are complete.
@@ -172,12 +163,8 @@ impl State {
         if row.admin == admin {
             return false;
         }
-        if matches!(row.taken_by, TakenBy::Person(_)) {
-            self.violated(
-                Promise::S12,
-                format!("{}: {id} was taken out by a person, and is changed", step.id),
-            );
-        }
+        let taken_by = row.taken_by;
+        self.leaves_to_people(step, id, taken_by, "changed");
         self.set_admin(&id.node, key, admin, TakenBy::Us);
         true
     }
@@ -207,12 +194,8 @@ impl State {
         if row.admin == Admin::Ready {
             return false;
         }
-        if matches!(row.taken_by, TakenBy::Person(_)) {
-            self.violated(
-                Promise::S12,
-                format!("{}: {id} was taken out by a person, and is made ready", step.id),
-            );
-        }
+        let taken_by = row.taken_by;
+        self.leaves_to_people(step, id, taken_by, "made ready");
         self.set_admin(&id.node, key, Admin::Ready, TakenBy::Nobody);
         true
     }

@@ -35,7 +35,8 @@ impl Source for BentSource {
         if how == Sabotage::UntrustedCommit {
             reading = self.obeys_anybody(reading);
         }
-        let environments = reading.revision.iter_mut().flat_map(|revision| revision.environments.values_mut());
+        let environments =
+            reading.revision.iter_mut().flat_map(|revision| revision.environments.values_mut());
         environments.for_each(|desired| bend(how, desired));
         reading
     }

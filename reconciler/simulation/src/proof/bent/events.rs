@@ -1,10 +1,8 @@
 //! What the journal gives back.
 
-use std::collections::BTreeSet;
-
 use engine::{Journal, JournalError};
 use jiff::Timestamp;
-use model::{Action, Event, Recorded, StepId};
+use model::{Event, Recorded};
 
 use crate::journal::MemoryJournal;
 use crate::proof::sabotage::Sabotage;
@@ -32,11 +30,8 @@ impl Journal for BentJournal {
 
     fn replay(&self) -> Result<Vec<Recorded>, JournalError> {
         let mut events = self.journal.replay()?;
-        match self.how {
-            Some(Sabotage::PauseForgotten) => forgets_pauses(&mut events),
-            Some(Sabotage::UnderWayForgotten) => forgets_under_way(&mut events),
-            Some(Sabotage::ClaimForgotten) => forgets_claims(&mut events),
-            _ => {}
+        if self.how == Some(Sabotage::PauseForgotten) {
+            forgets_pauses(&mut events);
         }
         Ok(events)
     }
@@ -44,30 +39,4 @@ impl Journal for BentJournal {
 
 fn forgets_pauses(events: &mut Vec<Recorded>) {
     events.retain(|recorded| !matches!(recorded.event, Event::Paused { .. }));
-}
-
-/// Steps that never ended, as if they had never begun.
-fn forgets_under_way(events: &mut Vec<Recorded>) {
-    let end = |recorded: &Recorded| match &recorded.event {
-        Event::StepFinished { step, .. } => Some(step.clone()),
-        _ => None,
-    };
-    let ended: BTreeSet<StepId> = events.iter().filter_map(end).collect();
-    events.retain(|recorded| match &recorded.event {
-        Event::StepStarted { step } => ended.contains(&step.id),
-        _ => true,
-    });
-}
-
-fn forgets_claims(events: &mut Vec<Recorded>) {
-    let claim = |recorded: &Recorded| match &recorded.event {
-        Event::StepStarted { step } => matches!(step.action, Action::Claim { .. }).then(|| step.id.clone()),
-        _ => None,
-    };
-    let claims: BTreeSet<StepId> = events.iter().filter_map(claim).collect();
-    events.retain(|recorded| match &recorded.event {
-        Event::StepStarted { step } => !claims.contains(&step.id),
-        Event::StepFinished { step, .. } => !claims.contains(step),
-        _ => true,
-    });
 }

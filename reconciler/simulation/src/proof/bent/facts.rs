@@ -83,7 +83,8 @@ fn takes_for_neighbour(name: &HostName, state: &mut HostState, memory: &mut Memo
     }
     let versions = |state: &HostState| state.packages.values().map(|package| package.version.clone()).max();
     let is_ahead = |neighbour: &&HostState| versions(neighbour) > versions(state);
-    if let Some(neighbour) = memory.neighbour.as_ref().filter(|_| name.as_str() == TWINS[1]).filter(is_ahead) {
+    if let Some(neighbour) = memory.neighbour.as_ref().filter(|_| name.as_str() == TWINS[1]).filter(is_ahead)
+    {
         state.packages.clone_from(&neighbour.packages);
         state.services.clone_from(&neighbour.services);
         state.patches.clone_from(&neighbour.patches);
@@ -112,7 +113,9 @@ fn seems_up(row: &mut Row) {
 
 fn seems_drained(state: &mut NodeState, memory: &Memory) {
     for ((_, server), row) in &mut state.rows {
-        let Some(admin) = memory.taken_out.get(server).filter(|admin| **admin != Admin::Ready) else { continue };
+        let Some(admin) = memory.taken_out.get(server).filter(|admin| **admin != Admin::Ready) else {
+            continue;
+        };
         let status = if *admin == Admin::Maint { "MAINT" } else { "DRAIN" };
         (row.admin, row.sessions) = (*admin, 0);
         status.clone_into(&mut row.status);

@@ -67,7 +67,8 @@ fn forgets_found(step: &mut Step) {
 fn takes_newest(step: &mut Step, memory: &mut Memory) {
     let Action::Install { packages, .. } = &mut step.action else { return };
     for version in packages.values_mut() {
-        let newest = memory.newest.take().map_or_else(|| version.clone(), |newest| newest.max(version.clone()));
+        let newest =
+            memory.newest.take().map_or_else(|| version.clone(), |newest| newest.max(version.clone()));
         version.clone_from(&newest);
         memory.newest = Some(newest);
     }
