@@ -6,41 +6,43 @@ use model::{Action, Admin, Claim, Failure, FailureKind, HostName, Outcome, RowId
 
 use crate::balancer::{RowKey, TakenBy};
 use crate::host::failure;
-use crate::invariants::Promise;
 use crate::state::State;
 
 impl State {
-    /// The guard on the host. Also S6: what the guard lets pass has to be of the newest generation there.
-    pub(crate) fn guard(&mut self, step: &Step, service: &str) -> Result<(), Failure> {
+    /// The guard on the host; `fenced`: it does its work. Also S6: what it lets pass has to be of the newest generation.
+    pub(crate) fn guard(&mut self, step: &Step, service: &str, fenced: bool) -> Result<(), Failure> {
         let Some(host) = self.hosts.get(&step.host) else {
             return Err(failure(FailureKind::Unreachable, format!("{}: no such host", step.host)));
         };
-        if let Some(refusal) = host.refuses(&step.host, step, service) {
+        let newest = host.fences.get(service).copied().unwrap_or_default();
+        if let Some(refusal) = host.refuses(&step.host, step, service).filter(|_| fenced) {
             self.note(&step.host, || format!("refused {} of {service}: {refusal}", step.action.kind()));
             return Err(refusal);
         }
-        let newest = host.fences.get(service).copied().unwrap_or_default();
-        if newest > step.generation {
-            self.violated(
-                Promise::S6,
-                format!("{} of generation {} acts after {newest}", step.id, step.generation),
-            );
-        }
+        self.is_not_superseded(step, &step.host, newest);
         self.changes += 1;
         Ok(())
     }
 
     /// The guard on a load balancer node: nothing of an older generation than the highest that was ever there.
-    pub(crate) fn guard_node(&mut self, step: &Step, node: &HostName, service: &str) -> Result<(), Failure> {
+    pub(crate) fn guard_node(
+        &mut self,
+        step: &Step,
+        node: &HostName,
+        service: &str,
+        fenced: bool,
+    ) -> Result<(), Failure> {
         let Some(state) = self.nodes.get_mut(node) else {
             return Err(failure(FailureKind::Unreachable, format!("{node}: no such host")));
         };
-        let newest = state.fences.entry(service.to_owned()).or_default();
-        if *newest > step.generation {
+        let fence = state.fences.entry(service.to_owned()).or_default();
+        let newest = *fence;
+        if newest > step.generation && fenced {
             let what = format!("{node} has seen generation {newest} of {service}");
             return Err(failure(FailureKind::Superseded, what));
         }
-        *newest = step.generation;
+        *fence = newest.max(step.generation);
+        self.is_not_superseded(step, node, newest);
         self.changes += 1;
         Ok(())
     }
@@ -93,15 +95,15 @@ impl State {
         }
         host.claim = Some(claim);
         host.fences.insert(service.to_owned(), step.generation);
-        self.forget_unseen_drains(&step.host, found);
+        self.forget_unseen_drains(step, found);
         self.note(&step.host, || format!("claimed by {service}, generation {}", step.generation));
         Outcome::Changed("claimed".to_owned())
     }
 
     /// A person who drained after the last look was not seen: from here on the one drain bit is ours.
-    fn forget_unseen_drains(&mut self, name: &HostName, found: &BTreeSet<RowId>) {
-        let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
-        for (node, key) in self.rows_of(name) {
+    fn forget_unseen_drains(&mut self, step: &Step, found: &BTreeSet<RowId>) {
+        let noticed_ms = self.had_to_know_ms(step);
+        for (node, key) in self.rows_of(&step.host) {
             let row_id = RowId { node: node.clone(), backend: key.0.clone(), server: key.1.clone() };
             let Some(row) = self.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key)) else {
                 continue;
@@ -161,12 +163,8 @@ impl State {
         if row.admin == admin {
             return false;
         }
-        if matches!(row.taken_by, TakenBy::Person(_)) {
-            self.violated(
-                Promise::S12,
-                format!("{}: {id} was taken out by a person, and is changed", step.id),
-            );
-        }
+        let taken_by = row.taken_by;
+        self.leaves_to_people(step, id, taken_by, "changed");
         self.set_admin(&id.node, key, admin, TakenBy::Us);
         true
     }
@@ -196,12 +194,8 @@ impl State {
         if row.admin == Admin::Ready {
             return false;
         }
-        if matches!(row.taken_by, TakenBy::Person(_)) {
-            self.violated(
-                Promise::S12,
-                format!("{}: {id} was taken out by a person, and is made ready", step.id),
-            );
-        }
+        let taken_by = row.taken_by;
+        self.leaves_to_people(step, id, taken_by, "made ready");
         self.set_admin(&id.node, key, Admin::Ready, TakenBy::Nobody);
         true
     }

@@ -3,7 +3,6 @@
 use model::{AgentState, HostName, Outcome, Step};
 
 use crate::chance::Chance;
-use crate::invariants::Promise;
 use crate::state::{Due, State};
 
 /// The agent on a host.
@@ -15,7 +14,7 @@ pub(crate) struct Agent {
     /// Our mark, which says why it is paused.
     pub(crate) paused_by_us: bool,
     /// When somebody else last started it, or a run of it.
-    stirred_ms: Option<u64>,
+    pub(crate) stirred_ms: Option<u64>,
     chance: Chance,
 }
 
@@ -98,18 +97,5 @@ impl State {
         agent.paused_by_us = false;
         self.note(&step.host, || "configuration agent resumed".to_owned());
         Outcome::Changed("resumed the configuration agent".to_owned())
-    }
-
-    /// No agent runs, or could begin to, where we install. What somebody did just now cannot be known.
-    pub(crate) fn agent_rests(&mut self, step: &Step) {
-        let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
-        let Some(agent) = self.hosts.get(&step.host).and_then(|host| host.agent.as_ref()) else { return };
-        let state = agent.state(self.now_ms);
-        let stirred = agent.stirred_ms.is_some_and(|at_ms| at_ms >= noticed_ms);
-        if (state.active || state.busy) && !stirred {
-            let what = if state.busy { "runs" } else { "is active" };
-            let what = format!("{}: installs on {} while its configuration agent {what}", step.id, step.host);
-            self.violated(Promise::Agent, what);
-        }
     }
 }

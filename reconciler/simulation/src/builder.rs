@@ -59,6 +59,7 @@ impl State {
             offered: BTreeSet::new(),
             databases: BTreeMap::new(),
             named: Named::default(),
+            decided_ms: BTreeMap::new(),
             gauges: BTreeMap::new(),
             misfits: BTreeSet::new(),
             pinned: BTreeMap::new(),

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use model::{EnvironmentName, JobKey, JobKind, StepId, Version};
 
-use crate::invariants::Promise;
 use crate::state::State;
 
 /// A row of the table of migrations: one for every run that succeeded.
@@ -30,22 +29,14 @@ impl Database {
 }
 
 impl State {
-    /// S7, as the database sees it: nobody migrates what is migrated, or is being migrated.
+    /// Migrations begin.
     pub(crate) fn database_begins(&mut self, environment: &EnvironmentName, key: &JobKey, step: &StepId) {
         let database = self.databases.entry(environment.clone()).or_default();
         let done = database.has(&key.kind, &key.version);
         let running = database.running.entry(key.clone()).or_default();
         *running += 1;
         let twice = *running > 1;
-        if done {
-            self.violated(
-                Promise::S7,
-                format!("{step}: {key} began in {environment}, and had succeeded before"),
-            );
-        }
-        if twice {
-            self.violated(Promise::S7, format!("{step}: {key} began in {environment} while it was running"));
-        }
+        self.migrates_once(environment, key, step, done, twice);
     }
 
     pub(crate) fn database_ends(&mut self, environment: &EnvironmentName, key: &JobKey, wrote: bool) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use model::{Action, Activate, Failure, FailureKind, HostName, Outcome, Service, Step, StepId, Version};
 
 use crate::host::{Host, Phase, Process, Run, Stamp, failure};
-use crate::invariants::Promise;
 use crate::named::job_id;
 use crate::state::{Due, State};
 
@@ -82,16 +81,12 @@ impl Job {
 impl State {
     /// Starts a job, or finds the one of the same name, whatever became of it.
     pub(crate) fn start_job(&mut self, step: &Step) {
-        let name = &step.host;
-        let Some(host) = self.hosts.get(name) else { return };
+        let Some(host) = self.hosts.get(&step.host) else { return };
         let id = job_id(step);
         if host.jobs.contains_key(&id) {
             return;
         }
-        let other = host.running_job().filter(|id| host.jobs.get(*id).is_some_and(|job| !job.is_check()));
-        if let Some(other) = other.filter(|_| !matches!(step.action, Action::Check { .. })).cloned() {
-            self.violated(Promise::S7, format!("{} began on {name} while {other} still ran there", step.id));
-        }
+        self.runs_alone(step);
         let step = Arc::new(step.clone());
         let next = match &step.action {
             Action::Install { .. } => self.begin_install(&step),
@@ -178,16 +173,12 @@ impl State {
         let Some(host) = self.hosts.get(&step.host) else { return Next::End(Ok(Outcome::AlreadyDone)) };
         let version = packages.values().next().cloned();
         if host.has(packages) {
-            if host.installed_by_us.is_some() && host.installed_by_us == version {
-                self.violated(
-                    Promise::S7,
-                    format!("{} installs again what a job had installed: {}", step.id, step.host),
-                );
-            }
+            self.installs_once(step, version.as_ref());
             return Next::End(Ok(Outcome::AlreadyDone));
         }
         self.out_of_rotation(step);
-        self.may_install(step);
+        self.brings_nothing_vetoed(step);
+        self.comes_after_migrations(step);
         self.agent_rests(step);
         if let Err(failure) = self.obtainable(&step.host, packages) {
             return Next::End(Err(failure));

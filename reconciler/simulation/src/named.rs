@@ -8,7 +8,6 @@ use model::{
 };
 
 use crate::host::failure;
-use crate::invariants::Promise;
 use crate::job::{End, Next, Stage};
 use crate::state::{Due, State};
 
@@ -78,15 +77,14 @@ impl State {
         let Some((name, _)) = step.action.job() else { return };
         let begun = self.named.begun.entry(name.clone()).or_default();
         *begun += 1;
-        if *begun > 1 {
-            let what = format!("{}: job {name} was begun {begun} times", step.id);
-            self.violated(Promise::S7, what);
-        }
+        let begun = *begun;
+        self.begins_once(step, name, begun);
     }
 
     pub(crate) fn begin_migration(&mut self, step: &Step) -> Next {
         let Action::Migrate { key, .. } = &step.action else { return Next::End(Ok(Outcome::AlreadyDone)) };
         self.counts_begin(step);
+        self.migrates_nothing_vetoed(step, key);
         self.may_migrate(step, key);
         self.database_begins(&step.environment, key, &step.id);
         let fate = self.named.migrations.get(&step.environment).copied().unwrap_or_default();

@@ -72,10 +72,11 @@ pub struct Pace {
     pub agent_run: Span,
     /// A fault in the last so many milliseconds may not have been seen yet: acting in spite of it breaks no promise.
     pub blind_ms: u64,
+    /// As `blind_ms`, for what load balancers show when it is decided who leaves rotation: counted from the decision, since
+    /// a step may be long under way.
+    pub floor_blind_ms: u64,
     /// As `blind_ms`, for a drain of ours that a reload or a person undid: drained hosts are watched closely.
     pub undone_ms: u64,
-    /// A server that came back into rotation in the last so many milliseconds may still be taken for one that is down.
-    pub came_ms: u64,
     /// As `blind_ms`, for a gate that turned: the planner's reading interval, with some slack.
     pub gate_blind_ms: u64,
     /// As `blind_ms`, for main servers that left rotation and for a commit that wants a smaller share.
@@ -109,8 +110,8 @@ impl Pace {
             agent_every: Span::ms(900_000, 1_800_000),
             agent_run: Span::ms(5_000, 30_000),
             blind_ms: 30_000,
+            floor_blind_ms: 3_100,
             undone_ms: 1_500,
-            came_ms: 500,
             gate_blind_ms: 12_000,
             share_blind_ms: 15_000,
         }

@@ -127,6 +127,8 @@ pub(crate) struct State {
     pub(crate) offered: BTreeSet<Version>,
     pub(crate) databases: BTreeMap<EnvironmentName, Database>,
     pub(crate) named: Named,
+    /// When each step was decided, whenever it got anywhere.
+    pub(crate) decided_ms: BTreeMap<StepId, u64>,
     pub(crate) gauges: Gauges,
     /// Patches that fit nowhere, by checksum.
     pub(crate) misfits: BTreeSet<String>,
@@ -171,6 +173,12 @@ impl State {
             Due::Flap { gate, epoch } => self.flapped(&gate, epoch),
             Due::Share { node } => self.share_is_due(&node),
         }
+    }
+
+    /// What happened on a load balancer until then had to be known to whoever decided a step.
+    pub(crate) fn had_to_know_ms(&self, step: &Step) -> u64 {
+        let decided_ms = self.decided_ms.get(&step.id).copied().unwrap_or(self.now_ms);
+        decided_ms.saturating_sub(self.pace.floor_blind_ms)
     }
 
     /// What the commit that wants a step says, when the world was told where commits come from.

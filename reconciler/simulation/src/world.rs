@@ -37,6 +37,8 @@ pub struct SimWorld {
     dead: CancellationToken,
     /// Whether the process that holds this handle stands still.
     pub(crate) still: Arc<Still>,
+    /// Whether hosts and nodes refuse what is older than what they have seen.
+    pub(crate) fenced: bool,
 }
 
 /// What became of a job that is waited for.
@@ -82,6 +84,7 @@ impl SimWorld {
             service: Arc::from("reconcile"),
             dead: CancellationToken::new(),
             still: Arc::default(),
+            fenced: true,
         }
     }
 
@@ -215,6 +218,12 @@ impl SimWorld {
         Err(failure)
     }
 
+    fn decided(&self, step: &Step) {
+        let mut state = self.state();
+        let now_ms = state.now_ms;
+        state.decided_ms.entry(step.id.clone()).or_insert(now_ms);
+    }
+
     fn trip(&self) -> Span {
         self.state().pace.trip
     }
@@ -265,7 +274,7 @@ impl SimWorld {
         self.reach(&step.host, trip).await?;
         let result = {
             let mut state = self.state();
-            state.guard(step, &self.service).and_then(|()| effect(&mut state, &self.service))
+            state.guard(step, &self.service, self.fenced).and_then(|()| effect(&mut state, &self.service))
         };
         self.reach(&step.host, trip).await?;
         result
@@ -328,9 +337,9 @@ impl SimWorld {
         self.still_there(node).await?;
         let mut state = self.state();
         if !matches!(step.action, Action::Weigh { .. } | Action::Retire { .. }) {
-            state.guard(step, &self.service)?;
+            state.guard(step, &self.service, self.fenced)?;
         }
-        state.guard_node(step, node, &self.service)?;
+        state.guard_node(step, node, &self.service, self.fenced)?;
         state.rows_change(step, node)
     }
 
@@ -340,7 +349,7 @@ impl SimWorld {
         self.reach(&step.host, trip).await?;
         {
             let mut state = self.state();
-            state.guard(step, &self.service)?;
+            state.guard(step, &self.service, self.fenced)?;
             if let Some(refusal) = state.not_ready(step) {
                 return Err(refusal);
             }
@@ -475,6 +484,7 @@ impl World for SimWorld {
     }
 
     async fn act(&self, step: &Step, cancel: &CancellationToken) -> Result<Outcome, Failure> {
+        self.decided(step);
         tokio::select! {
             biased;
             () = self.dead.cancelled() => std::future::pending().await,

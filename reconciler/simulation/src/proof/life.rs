@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::builder::Settings;
 use crate::invariants::{Promise, Violation};
 use crate::journal::MemoryJournal;
+use crate::proof::bent::{BentJournal, BentSource, BentWorld};
 use crate::proof::happening::What;
+use crate::proof::sabotage::Sabotage;
 use crate::proof::scenario::Scenario;
 use crate::proof::shape::PRODUCTION;
 use crate::source::SimSource;
@@ -73,6 +75,8 @@ pub(crate) struct Life<'a> {
     pub(crate) versions: Vec<Version>,
     pub(crate) nightlies: u32,
     pub(crate) journal_was_lost: bool,
+    /// What is wrong with its services.
+    sabotage: Option<Sabotage>,
     events: usize,
     traced: bool,
 }
@@ -82,14 +86,19 @@ const RESTART: Duration = Duration::from_millis(700);
 
 /// Lives a scenario, by tokio's clock, which should be paused. `traced` keeps what happened for people.
 pub async fn live(scenario: &Scenario, traced: bool) -> Lived {
-    let mut life = Life::begin(scenario, traced);
+    live_bent(scenario, None, traced).await
+}
+
+/// Lives a scenario with a defect: the same life, in which one thing at the seams of the service is bent.
+pub async fn live_bent(scenario: &Scenario, sabotage: Option<Sabotage>, traced: bool) -> Lived {
+    let mut life = Life::begin(scenario, sabotage, traced);
     life.goes_wrong().await;
     let ending = life.calms_down().await;
     life.ends(ending)
 }
 
 impl<'a> Life<'a> {
-    fn begin(scenario: &'a Scenario, traced: bool) -> Self {
+    fn begin(scenario: &'a Scenario, sabotage: Option<Sabotage>, traced: bool) -> Self {
         let settings = Settings { pace: scenario.pace.clone(), traced, ..Settings::seeded(scenario.seed) };
         let first = version("1");
         let environments = scenario.shape.environments(&first);
@@ -113,6 +122,7 @@ impl<'a> Life<'a> {
             versions: vec![first],
             nightlies: 0,
             journal_was_lost: false,
+            sabotage,
             events: 0,
             traced,
         };
@@ -132,13 +142,14 @@ impl<'a> Life<'a> {
     pub(crate) fn start(&mut self) {
         self.restart_at = None;
         let dead = CancellationToken::new();
-        let world = self.world.until(&dead);
+        let mut world = self.world.until(&dead);
+        world.fenced = self.sabotage != Some(Sabotage::OlderGenerationObeyed);
         let journal = self.journal.reopen();
         let (desired, _) = watch::channel(Arc::default());
         let started = Service::start(
-            Arc::new(world.clone()),
-            Arc::new(journal.clone()),
-            Arc::new(self.source.clone()),
+            Arc::new(BentWorld::new(world.clone(), self.sabotage)),
+            Arc::new(BentJournal::new(journal.clone(), self.sabotage)),
+            Arc::new(BentSource::new(self.source.clone(), self.sabotage)),
             "reconcile",
             desired,
             // What a process that is gone had begun beside its loop is gone as well.

@@ -1,16 +1,19 @@
 //! The proof: lives of simulated worlds, each drawn from one seed, in which everything goes wrong that the fault model
 //! tolerates. The shipping service runs in them unchanged; the world judges it after every effect.
 
+mod bent;
 mod calm;
 mod deeds;
 mod happening;
 mod life;
 mod person;
+mod sabotage;
 mod scenario;
 mod shape;
 mod troubles;
 
 pub use happening::{Bad, Deed, Fault, Happening, What, Which};
-pub use life::{Ending, Lived, live};
+pub use life::{Ending, Lived, live, live_bent};
+pub use sabotage::{Catch, Catcher, Sabotage};
 pub use scenario::{Mishaps, Scenario};
 pub use shape::{CheckPlace, PRODUCTION, STAGING, Shape};

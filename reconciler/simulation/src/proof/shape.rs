@@ -232,6 +232,16 @@ fn number(chance: &mut Chance, from: &[u8]) -> u8 {
     *chance.pick(from)
 }
 
+/// Whether a load balancer node is the first of them.
+pub(crate) fn is_first_node(name: &HostName) -> bool {
+    name.as_str() == "lb-1"
+}
+
+/// Whether a host or server is of the canary track.
+pub(crate) fn is_canary(name: &str) -> bool {
+    name.starts_with("cny")
+}
+
 /// Where migrations and checks run.
 pub(crate) fn job_host() -> HostName {
     HostName::new("deploy-1")

@@ -1,4 +1,8 @@
-//! S2: the canary's share.
+//! S2: the canary's share is not above the desired one from each readback on, no canary weighs more than a main server,
+//! and none takes traffic while it is being deployed.
+//!
+//! Judged after each weighing of ours, and some time after a main server has left a node, by the weights of the rows that
+//! really take traffic. A smaller share that was only just asked for needs a moment until it is everywhere.
 
 use model::{Action, BackendName, Desired, HostName, Step, Track};
 

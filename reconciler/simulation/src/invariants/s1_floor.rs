@@ -1,0 +1,143 @@
+//! S1: no action of ours takes a (node, backend, track) below its floor, or further below.
+//!
+//! Judged on each node right after an action of ours there, by the rows that really take traffic: fewer than before, and
+//! fewer than all but the budget of the commit that wants the step. A server that a fault took just before the step was
+//! decided, or after, counts as there, and one that came back then as gone, since nobody can know; hosts and nodes that
+//! are declared out do not count.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{ActionKind, BackendName, Desired, Fleet, HostName, RowId, Step, Track};
+
+use crate::balancer::{Node, Server};
+use crate::invariants::Promise;
+use crate::state::State;
+
+/// Servers of one backend on one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seats {
+    configured: usize,
+    in_rotation: usize,
+    /// Those that a fault took so lately that whoever decided cannot be expected to know.
+    unnoticed: usize,
+    /// Those in rotation that came back so lately that they may have been taken for ones that are down.
+    came: usize,
+}
+
+/// How many servers each touched backend had.
+pub(crate) struct Rotation(BTreeMap<(HostName, BackendName, Option<Track>), Seats>);
+
+impl State {
+    /// Counts what S1 speaks of, before an action on one node.
+    pub(crate) fn rotation(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
+        let (outs, noticed_ms) = (self.outs(step), self.had_to_know_ms(step));
+        let backends: BTreeSet<&BackendName> = rows.iter().map(|row| &row.backend).collect();
+        let mut all = BTreeMap::new();
+        let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else {
+            return Rotation(all);
+        };
+        for backend in backends {
+            for track in [None, Some(Track::Main), Some(Track::Canary)] {
+                let seats = seats(node, backend, track, &outs, noticed_ms);
+                all.insert((name.clone(), backend.clone(), track), seats);
+            }
+        }
+        Rotation(all)
+    }
+
+    /// Hosts that are declared out, as far as the commit that wants a step says, or in the fleet no more: they do not count.
+    fn outs(&mut self, step: &Step) -> BTreeSet<HostName> {
+        let now = self.clock.at(self.now_ms);
+        let Some(desired) = self.law_of(step) else { return BTreeSet::new() };
+        let is_out = |host: &&HostName| desired.exceptions.host_out(host, now).is_some();
+        let gone = |name: &&HostName| desired.fleet.role_of(name).is_none();
+        let of_environment = self.hosts.iter().filter(|(_, host)| host.environment == step.environment);
+        let gone = of_environment.map(|(name, _)| name).filter(gone);
+        desired.fleet.hosts().map(|(_, host)| host).filter(is_out).chain(gone).cloned().collect()
+    }
+
+    /// S1, after an action that began with `before`.
+    pub(crate) fn floor_kept(&mut self, step: &Step, before: Rotation) {
+        let (desired, outs, noticed_ms) = (self.law_of(step), self.outs(step), self.had_to_know_ms(step));
+        let now = self.clock.at(self.now_ms);
+        let is_out = |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, now).is_some();
+        let built = self.fleets.get(&step.environment).or_else(|| self.fleets.values().next()).cloned();
+        let Some(fleet) = desired.as_ref().map(|desired| &desired.fleet).or(built.as_deref()) else { return };
+        let emergency = desired.as_ref().is_some_and(|desired| desired.emergency(&step.version).is_some());
+        let rules = Rules { fleet, emergency };
+        for ((name, backend, track), was) in before.0 {
+            if desired.as_ref().is_some_and(|desired| is_out(desired, &name)) || is_withdrawal(step, track) {
+                continue;
+            }
+            let Some(node) = self.nodes.get(&name) else { continue };
+            let now = seats(node, &backend, track, &outs, noticed_ms);
+            let floor = Self::floor(&rules, node, &backend, track, now.configured);
+            let known = was.in_rotation - was.came.saturating_sub(now.came);
+            if now.in_rotation < known && now.in_rotation + now.unnoticed < floor {
+                let of = track.map_or_else(String::new, |track| format!(" of track {track}"));
+                let what = format!(
+                    "{}: {} left {} of {} servers{of} in {backend} on {name}; the floor is {floor}",
+                    step.id,
+                    step.action.kind(),
+                    now.in_rotation,
+                    now.configured
+                );
+                self.violated(Promise::S1, what);
+            }
+        }
+    }
+
+    /// What must stay: of a track, all but the budget; of the whole backend, one, unless an outage is allowed.
+    fn floor(
+        rules: &Rules<'_>,
+        node: &Node,
+        backend: &BackendName,
+        track: Option<Track>,
+        configured: usize,
+    ) -> usize {
+        let Rules { fleet, emergency } = rules;
+        if track.is_some() {
+            let usual = fleet.backend_limit.of(configured);
+            let wide = if *emergency { fleet.policy.emergency.max_unavailable.of(configured) } else { 0 };
+            return configured.saturating_sub(usual.max(wide));
+        }
+        let serves = |role: &&model::Role| {
+            role.backends.iter().any(|id| id.backend == *backend && id.load_balancer == node.load_balancer)
+        };
+        let outage = fleet.roles.iter().filter(serves).any(|role| role.allow_outage);
+        usize::from(!outage).min(configured)
+    }
+}
+
+/// What a floor is judged by: the commit that wants the step, or else the fleet that the world was built from.
+struct Rules<'a> {
+    fleet: &'a Fleet,
+    emergency: bool,
+}
+
+/// What a (node, backend, track) has. A server that was lost after `noticed_ms` may count as there.
+fn seats(
+    node: &Node,
+    backend: &BackendName,
+    track: Option<Track>,
+    outs: &BTreeSet<HostName>,
+    noticed_ms: u64,
+) -> Seats {
+    let mut seats = Seats::default();
+    let counted = |row: &Server| track.is_none_or(|track| row.track == track) && !outs.contains(&row.host);
+    for (_, row) in node.rows.iter().filter(|(key, row)| key.0 == *backend && counted(row)) {
+        seats.configured += 1;
+        if row.takes_traffic() {
+            seats.in_rotation += 1;
+            seats.came += usize::from(row.came_ms.is_some_and(|came_ms| came_ms >= noticed_ms));
+        } else if row.lost_ms.is_some_and(|lost_ms| lost_ms >= noticed_ms) {
+            seats.unnoticed += 1;
+        }
+    }
+    seats
+}
+
+/// The canary's share is no capacity: taking it back is always allowed.
+fn is_withdrawal(step: &Step, track: Option<Track>) -> bool {
+    step.action.kind() == ActionKind::Weigh && track == Some(Track::Canary)
+}
