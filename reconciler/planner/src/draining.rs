@@ -17,8 +17,8 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     if let Err(wait) = rows_are_known(survey, host) {
         return Some(Next::Wait(wait));
     }
-    if let Some(found) = still_foreign(host) {
-        return Some(Next::Step(Action::Claim { found }, "rows that others had taken out serve again"));
+    if let Some(next) = no_longer_foreign(survey, host) {
+        return Some(next);
     }
     if let Some(next) = leaving(survey, host) {
         return Some(next);
@@ -54,13 +54,19 @@ pub(crate) fn leaving(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> 
     Some(Next::Leave(Action::Drain { rows: serving }))
 }
 
-/// Somebody made rows ready that were out when we came: they serve, so they are ours to drain. What is left of the mark's
-/// list then; none: nothing changed.
-fn still_foreign(host: &HostView<'_>) -> Option<BTreeSet<RowId>> {
+/// Rows that were out when we came, and that their owner has given back: they serve, or we retired them since. They are
+/// ours to move, which the mark has to say; none: nothing changed.
+pub(crate) fn no_longer_foreign(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let ClaimView::Ours { found, .. } = host.claim else { return None };
-    let serves = |row: &&RowView<'_>| row.admin() == Some(Admin::Ready) && found.contains(&row.id());
-    let given_back: BTreeSet<RowId> = host.rows.iter().filter(serves).map(RowView::id).collect();
-    (!given_back.is_empty()).then(|| found.difference(&given_back).cloned().collect())
+    let retired = survey.history.retired.get(host.name);
+    let given_back = |row: &RowView<'_>| {
+        row.admin() == Some(Admin::Ready) || retired.is_some_and(|retired| retired.contains(&row.id()))
+    };
+    let listed = host.rows.iter().filter(|row| found.contains(&row.id()));
+    let given_back: BTreeSet<RowId> = listed.filter(|row| given_back(row)).map(RowView::id).collect();
+    let found = found.difference(&given_back).cloned().collect();
+    let why = "rows that others had taken out serve again";
+    (!given_back.is_empty()).then_some(Next::Step(Action::Claim { found }, why))
 }
 
 /// Every row of the host is seen, fresh, and points to it.

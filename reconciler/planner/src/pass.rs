@@ -273,8 +273,8 @@ impl<'s, 'a> Pass<'s, 'a> {
     /// A claimed host that may not leave after all is given back, so that it holds nobody up.
     fn stays(&mut self, host: &'s HostView<'a>, reason: Reason) {
         if is_untouched(host) {
-            let given_back = returning::let_go(self.survey, host, "may not leave rotation now");
-            self.take(host, given_back);
+            let given_back = returning::given_back(self.survey, host, "may not leave rotation now");
+            given_back.into_iter().for_each(|next| self.take(host, next));
         }
         self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason));
     }

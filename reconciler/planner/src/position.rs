@@ -227,7 +227,7 @@ fn give_back_while_waiting(survey: &Survey<'_>, host: &HostView<'_>, wait: Wait)
     let serves = !host.rows.is_empty() && host.our_rows().all(crate::survey::RowView::in_rotation);
     let untouched = matches!(wait.reason, Reason::DrainTimedOut { .. } | Reason::Backoff { .. });
     if host.claim.is_ours() && serves && untouched && survey.host_is_fresh(host.name) {
-        return returning::let_go(survey, host, "give back while it waits");
+        return returning::given_back(survey, host, "give back while it waits").unwrap_or(Next::Wait(wait));
     }
     Next::Wait(wait)
 }

@@ -9,7 +9,7 @@ use model::{
 };
 
 use crate::agent;
-use crate::draining::{ids, leaving, rows_are_known};
+use crate::draining::{ids, leaving, no_longer_foreign, rows_are_known};
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
@@ -32,6 +32,9 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
         }
         ClaimView::Ours { current: false, found } => {
             Next::Step(Action::Claim { found: found.clone() }, "renew our mark")
+        }
+        ClaimView::Ours { current: true, .. } if survey.history.retired.contains_key(host.name) => {
+            no_longer_foreign(survey, host).unwrap_or_else(|| back(survey, host))
         }
         ClaimView::Ours { current: true, .. } => back(survey, host),
     }
@@ -163,8 +166,25 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
 }
 
 /// Takes our hands off a host that serves, or needs no traffic: what is aside, its agent, our mark.
-pub(crate) fn let_go(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Next {
+fn let_go(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Next {
     aside(survey, host).unwrap_or_else(|| agent::released(survey, host, why))
+}
+
+/// Gives a host back that was begun in vain. None: a drain of ours would stay on a node that is declared out, since the
+/// host is not well enough to be made ready there.
+pub(crate) fn given_back(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Option<Next> {
+    let well = host.state().is_some_and(|state| {
+        let runs = |release: &Version| {
+            let package = host.package_for(release, state);
+            host.is_running(survey, state, release, &package)
+        };
+        state.health == HealthState::Healthy
+            && host.installed_release(survey).is_some_and(|release| runs(&release))
+    });
+    match aside(survey, host) {
+        Some(next) => well.then_some(next),
+        None => Some(agent::released(survey, host, why)),
+    }
 }
 
 /// On a node that was declared out meanwhile, what we took out before is given back as well, where it can be seen: later

@@ -208,12 +208,9 @@ impl<'a> Survey<'a> {
             if !ours {
                 return ClaimView::Other(claim);
             }
-            // What we retired since is in the journal alone.
-            let journaled =
-                self.history.claims.get(name).filter(|known| known.generation == claim.generation);
             return ClaimView::Ours {
                 current: claim.generation == self.history.generation,
-                found: journaled.map_or(&claim.found, |known| &known.found),
+                found: &claim.found,
             };
         }
         let let_go = of_fleet && self.history.letting_go.contains(name);

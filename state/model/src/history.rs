@@ -45,6 +45,9 @@ pub struct History {
     pub last_action: BTreeMap<HostName, Timestamp>,
     /// Hosts that carry our mark, as far as we know.
     pub claims: BTreeMap<HostName, Claim>,
+    /// Rows that we retired on hosts that had our mark already. Its list may still call them somebody else's, who has given
+    /// them back since.
+    pub retired: BTreeMap<HostName, BTreeSet<RowId>>,
     /// Hosts whose mark was to be taken off, whatever became of that: there a look says more than the journal.
     pub letting_go: BTreeSet<HostName>,
     /// When a host's rows were last drained or put into maintenance.
@@ -153,6 +156,7 @@ impl History {
             in_flight: BTreeMap::new(),
             last_action: BTreeMap::new(),
             claims: BTreeMap::new(),
+            retired: BTreeMap::new(),
             letting_go: BTreeSet::new(),
             drained: BTreeMap::new(),
             activated: BTreeMap::new(),
@@ -291,12 +295,11 @@ impl History {
 
     /// A host that is declared out is drained by us: should it come back, that is ours to undo.
     fn retire(&mut self, at: Timestamp, step: &Step, found: &BTreeSet<RowId>) {
-        match self.claims.get_mut(&step.host) {
-            // Whoever had taken a row out before us has given it back meanwhile, or it had not served.
-            Some(claim) => {
-                claim.found.retain(|row| step.action.rows().is_none_or(|rows| !rows.contains(row)))
-            }
-            None => self.claim(at, step, found.clone()),
+        if self.claims.contains_key(&step.host) {
+            let rows = step.action.rows().into_iter().flatten().cloned();
+            self.retired.entry(step.host.clone()).or_default().extend(rows);
+        } else {
+            self.claim(at, step, found.clone());
         }
         self.drained.entry(step.host.clone()).or_insert(at);
     }
@@ -364,6 +367,7 @@ impl History {
             Action::Activate { .. } => self.activate(at, step, 1),
             Action::Release => {
                 self.claims.remove(&step.host);
+                self.retired.remove(&step.host);
                 self.drained.remove(&step.host);
                 self.departed.remove(&step.host);
             }

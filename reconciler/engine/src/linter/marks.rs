@@ -73,7 +73,11 @@ fn notes_what_it_found(
     let out = match mark {
         Mark::None => rows_out(evidence, role, &step.host),
         // What others have put back is nobody's any more.
-        Mark::Ours { found, .. } => found.iter().filter(|row| !serves(evidence, row)).cloned().collect(),
+        Mark::Ours { found, .. } => {
+            let retired = evidence.history.retired.get(&step.host);
+            let ours = |row: &RowId| serves(evidence, row) || retired.is_some_and(|rows| rows.contains(row));
+            found.iter().filter(|row| !ours(row)).cloned().collect()
+        }
         Mark::Other(_) => return,
     };
     if let Some(row) = out.difference(rows).next() {
