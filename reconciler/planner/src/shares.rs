@@ -310,14 +310,16 @@ fn deployment(survey: &Survey<'_>, lane: &Lane<'_>) -> Deployment {
     let runs = &survey.history.progress.runs;
     let run =
         last_deploy(lane).and_then(|stage| runs.get(&stage.name)).filter(|run| run.version == *lane.target);
-    // One server that is mended later does not take the others out.
-    let steady = run.is_some_and(|run| run.worked.is_some())
-        || survey.history.progress.found_running.contains(lane.target);
-    let claimed = survey.hosts.iter().filter(of_canary).any(|host| host.claim.is_ours());
-    let behind = survey.hosts.iter().filter(of_canary).any(behind);
+    let canary = || survey.hosts.iter().filter(of_canary);
+    let found = survey.history.progress.found_running.contains(lane.target);
+    // One server that is mended later does not take the others out. A version that was found running may have been so on
+    // other hosts alone.
+    let steady = run.is_some_and(|run| run.worked.is_some()) || (found && !canary().all(behind));
+    let claimed = canary().any(|host| host.claim.is_ours());
+    let behind = canary().any(behind);
     match (steady && !lane.goes_back(), behind || claimed) {
         (true, _) | (false, false) => Deployment::Done,
-        (false, true) if claimed || run.is_some() => Deployment::UnderWay,
+        (false, true) if claimed || found || run.is_some() => Deployment::UnderWay,
         (false, true) => Deployment::Ahead,
     }
 }

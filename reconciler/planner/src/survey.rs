@@ -404,7 +404,7 @@ impl<'a> HostView<'a> {
             ClaimView::Ours { found, .. } => found.contains(&row.id()),
             ClaimView::None | ClaimView::Other(_) => true,
         };
-        self.rows.iter().filter(taken_out).filter(foreign).map(RowView::id).collect()
+        self.rows.iter().chain(&self.aside).filter(taken_out).filter(foreign).map(RowView::id).collect()
     }
 
     /// Rows that are ours to move: not taken out by somebody else before we came.

@@ -15,7 +15,7 @@ impl State {
         let Some(desired) = self.law_of(step) else { return };
         self.may_change_anything(&desired, step);
         self.weight_is_known(&desired);
-        if !self.is_new(step) || !self.is_forward(&desired, step) {
+        if !self.is_new(&desired, step) || !self.is_forward(&desired, step) {
             return;
         }
         let stages = desired.fleet.stages();
@@ -38,11 +38,15 @@ impl State {
         told.map_or(seen, |told| told.min(seen))
     }
 
-    fn is_new(&self, step: &Step) -> bool {
+    fn is_new(&self, desired: &Desired, step: &Step) -> bool {
         let Some(host) = self.hosts.get(&step.host) else { return false };
         match &step.action {
-            // What we have taken out before needs our mark to be given back.
-            Action::Claim { .. } => host.claim.is_none() && !self.is_taken_by_us(&step.host),
+            // On a host that only runs jobs, the job is what begins. What we have taken out before needs our mark to be given
+            // back.
+            Action::Claim { .. } => {
+                let serves = desired.fleet.role_of(&step.host).is_some();
+                serves && host.claim.is_none() && !self.is_taken_by_us(&step.host)
+            }
             Action::Migrate { .. } => !host.jobs.contains_key(&job_id(step)),
             _ => false,
         }
