@@ -2,22 +2,32 @@
 //!
 //! `prove --seeds N --from SEED` lives many, on every core; `prove --seed S` lives one and tells all of it. Ends with 1 at
 //! the first broken promise, 64 when it is asked for something else.
+//!
+//! `prove --sabotage` shows that the proof can fail: it lives the seeds from 1 on with each deliberate defect until a
+//! promise catches it, and prints which. Ends with 1 when one is not caught within `--seeds`, 500 unless told.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use simulation::{Ending, Lived, Scenario, Tally, live};
+use simulation::{Catch, Ending, Lived, Sabotage, Scenario, Tally, live_bent};
 
-const USAGE: &str = "usage: prove --seeds N [--from SEED] | prove --seed SEED";
+const USAGE: &str = "usage: prove --seeds N [--from SEED] | prove --seed SEED | prove --sabotage [--seeds N]";
+
+/// How many lives a defect may hide in.
+const HUNTED: u64 = 500;
 
 /// How often progress is told.
 const TELL: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut seeds, mut from, mut seed) = (None, 1, None);
+    let (mut seeds, mut from, mut seed, mut sabotage) = (None, 1, None, false);
     while let Some(name) = arguments.next() {
+        if name == "--sabotage" {
+            sabotage = true;
+            continue;
+        }
         let number = arguments.next().and_then(|number| number.parse::<u64>().ok());
         match (name.as_str(), number) {
             ("--seeds", Some(number)) => seeds = Some(number),
@@ -27,7 +37,8 @@ fn main() -> ExitCode {
         }
     }
     match (seeds, seed) {
-        (None, Some(seed)) => one(seed),
+        (seeds, None) if sabotage => hunt(seeds.unwrap_or(HUNTED)),
+        (None, Some(seed)) if !sabotage => one(seed),
         (Some(seeds), None) => many(from, seeds),
         _ => usage(),
     }
@@ -39,14 +50,44 @@ fn usage() -> ExitCode {
 }
 
 /// Lives one world from its beginning to its end, on a clock that does not wait.
-fn lived(seed: u64, traced: bool) -> Lived {
+fn lived(seed: u64, sabotage: Option<Sabotage>, traced: bool) -> Lived {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime needs nothing").block_on(live(&Scenario::drawn(seed), traced))
+    runtime.expect("a runtime needs nothing").block_on(live_bent(&Scenario::drawn(seed), sabotage, traced))
+}
+
+/// Hunts every defect, one on each core at a time, and prints the table.
+fn hunt(seeds: u64) -> ExitCode {
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let works = || {
+        let defects = std::iter::from_fn(|| Sabotage::ALL.get(next.fetch_add(1, Ordering::Relaxed)));
+        let caught = |&defect: &Sabotage| {
+            let catch = defect.hunt(1..=seeds, |seed, sabotage| lived(seed, sabotage, false).ending);
+            eprintln!("{defect:?}: {}", if catch.is_some() { "caught" } else { "not caught" });
+            (defect, catch)
+        };
+        defects.map(caught).collect::<Vec<_>>()
+    };
+    let mut table: Vec<(Sabotage, Option<Catch>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(works)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
+    });
+    table.sort_by_key(|(defect, _)| *defect);
+    println!("{:<24}{:<12}{:>6}  how", "defect", "caught by", "seeds");
+    for (defect, catch) in &table {
+        let defect = format!("{defect:?}");
+        match catch {
+            Some(Catch { seed, by, told }) => println!("{defect:<24}{by:<12}{seed:>6}  {told}"),
+            None => println!("{defect:<24}{:<12}{seeds:>6}", "nothing"),
+        }
+    }
+    let all = table.len() == Sabotage::ALL.len() && table.iter().all(|(_, catch)| catch.is_some());
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn one(seed: u64) -> ExitCode {
     println!("{:#?}", Scenario::drawn(seed));
-    let lived = lived(seed, true);
+    let lived = lived(seed, None, true);
     for recorded in &lived.journal {
         println!("journal {} {} {:?}", recorded.seq, recorded.at, recorded.event);
     }
@@ -116,7 +157,7 @@ impl Race {
             if seed >= self.end {
                 break;
             }
-            let lived = lived(seed, false);
+            let lived = lived(seed, None, false);
             worked.seeds += 1;
             worked.events.push(lived.events);
             worked.tally.add(&lived.tally);

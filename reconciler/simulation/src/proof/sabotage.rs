@@ -83,7 +83,7 @@ pub struct Catch {
 }
 
 impl Sabotage {
-    /// Every defect, in the order of the promises that they break.
+    /// Every defect.
     pub const ALL: [Self; 25] = [
         Self::FloorOfSecondNode,
         Self::DoubleBudget,

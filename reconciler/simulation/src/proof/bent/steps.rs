@@ -67,10 +67,9 @@ fn forgets_found(step: &mut Step) {
 fn takes_newest(step: &mut Step, memory: &mut Memory) {
     let Action::Install { packages, .. } = &mut step.action else { return };
     for version in packages.values_mut() {
-        let newest =
-            memory.newest.take().map_or_else(|| version.clone(), |newest| newest.max(version.clone()));
-        version.clone_from(&newest);
-        memory.newest = Some(newest);
+        let newest = memory.newest.take().max(Some(version.clone()));
+        newest.iter().for_each(|newest| version.clone_from(newest));
+        memory.newest = newest;
     }
 }
 
