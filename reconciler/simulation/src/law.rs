@@ -79,10 +79,10 @@ impl Law {
         self.found_running.get(environment).is_some_and(|versions| versions.contains(version))
     }
 
-    /// Whether an environment was taken as it was found: before that nothing may begin.
-    pub(crate) fn is_adopted(&mut self, environment: &EnvironmentName) -> bool {
+    /// Whether a service that began waits for an environment to be adopted: before that it may change nothing.
+    pub(crate) fn waits_for_adoption(&mut self, environment: &EnvironmentName) -> bool {
         self.read_on();
-        self.found_running.contains_key(environment)
+        self.newest > Generation(0) && !self.found_running.contains_key(environment)
     }
 
     fn read_on(&mut self) {

@@ -1,7 +1,7 @@
 //! The person on call: reads status, and does what it asks a person to do. Nothing else.
 
 use engine::{Report, Request, Word};
-use model::{EnvironmentName, Reason, StepId, Subject};
+use model::{Direction, EnvironmentName, Reason, StepId, Subject};
 use tokio::sync::oneshot;
 
 use crate::proof::life::Life;
@@ -61,6 +61,9 @@ impl Life<'_> {
             Reason::JobInDoubt { step } => {
                 self.settles(subject, step);
                 self.says_of(environment, Word::Retry).await;
+            }
+            Reason::DirectionUnknown { .. } => {
+                self.edits(|desired| desired.direction = Some(Direction::Forward));
             }
             Reason::Paused { .. } => self.says_of(environment, Word::Resume).await,
             Reason::JournalLost { .. } | Reason::ClaimedByOther { .. } => {
