@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BackendId, Floor, HostName, Reason, Role, RoleName, Track};
 
-use crate::survey::{HostView, Survey};
+use crate::survey::{HostView, RowView, Survey};
 
 /// Servers of one backend and track on one node that are in rotation.
 #[derive(Clone, Copy, Default)]
@@ -169,7 +169,10 @@ impl<'a> Capacity<'a> {
         count: impl Fn(&Seats) -> usize,
     ) -> Result<(), Reason> {
         for row in host.rows.iter().filter(|row| row.may_take_traffic()) {
-            let floor = self.floor(survey, host, row.backend)?;
+            let floor = self.floor(survey, host, row.backend);
+            if floor == 0 && !host.role.allow_outage && !self.others_serve(host, row, &count) {
+                return Err(Reason::OutageNotAllowed { backend: row.backend.clone() });
+            }
             let key = (row.node, row.backend, host.role.track);
             let seats = self.seats.get(&key).copied().unwrap_or_default();
             let others = count(&seats).saturating_sub(usize::from(contained && row.in_rotation()));
@@ -185,18 +188,21 @@ impl<'a> Capacity<'a> {
         Ok(())
     }
 
-    fn floor(&self, survey: &Survey<'_>, host: &HostView<'_>, backend: &BackendId) -> Result<usize, Reason> {
+    /// Whether main servers go on where a canary leaves: then its backend has no outage. Not the other way round, for a
+    /// canary must not get everything.
+    fn others_serve(&self, host: &HostView<'_>, row: &RowView<'_>, count: &impl Fn(&Seats) -> usize) -> bool {
+        let main = self.seats.get(&(row.node, row.backend, Track::Main));
+        host.role.track == Track::Canary && main.is_some_and(|seats| count(seats) > 0)
+    }
+
+    fn floor(&self, survey: &Survey<'_>, host: &HostView<'_>, backend: &BackendId) -> usize {
         let configured = self.configured.get(&(backend, host.role.track)).copied().unwrap_or(0);
         let usual = survey.desired.fleet.backend_limit.of(configured);
         let limit = match survey.in_emergency(host) {
             true => survey.desired.fleet.policy.emergency.max_unavailable.of(configured).max(usual),
             false => usual,
         };
-        let floor = configured.saturating_sub(limit);
-        if floor == 0 && !host.role.allow_outage {
-            return Err(Reason::OutageNotAllowed { backend: backend.clone() });
-        }
-        Ok(floor)
+        configured.saturating_sub(limit)
     }
 
     /// The hosts of a role that are out.

@@ -166,7 +166,7 @@ impl<'a> Ladder<'_, 'a> {
             let wait = self.after(lane, first?)?;
             Some(Refusal { subject: Subject::Track(lane.track), wait, flow: Flow::Finish })
         };
-        let own = refusal(self.survey, lane, stage, self.is_begun(lane, stage));
+        let own = refusal(self.survey, lane, stage, self.begun(lane, stage));
         match own {
             // The canary is on its way with the same release: that it has not passed yet goes without saying.
             Some(own) if self.is_unproven_alone(&own) => Some(after().unwrap_or(own)),
@@ -204,9 +204,9 @@ impl<'a> Ladder<'_, 'a> {
         waits.then(|| Wait::new(Reason::MainFirst { target: before.target.clone() }))
     }
 
-    fn is_begun(&self, lane: &Lane<'a>, stage: &Stage) -> bool {
-        let runs = &self.survey.history.progress.runs;
-        runs.get(&stage.name).is_some_and(|run| run.version == *lane.target)
+    fn begun(&self, lane: &Lane<'a>, stage: &Stage) -> Option<Timestamp> {
+        let run = self.survey.history.progress.runs.get(&stage.name);
+        run.filter(|run| run.version == *lane.target).map(|run| run.began)
     }
 
     fn rung(&self, at: usize, rung_at: usize, rung: &Rung<'a>) -> RungState {

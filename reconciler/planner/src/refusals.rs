@@ -26,8 +26,13 @@ pub(crate) enum Flow {
     Settle,
 }
 
-/// Why a lane may begin nothing at its active stage, if so. `begun`: the stage has been begun with this target.
-pub(crate) fn refusal(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, begun: bool) -> Option<Refusal> {
+/// Why a lane may begin nothing at its active stage, if so. `begun`: when the stage was begun with this target.
+pub(crate) fn refusal(
+    survey: &Survey<'_>,
+    lane: &Lane<'_>,
+    stage: &Stage,
+    begun: Option<Timestamp>,
+) -> Option<Refusal> {
     let on_track = |reason: Reason| Refusal {
         subject: Subject::Track(lane.track),
         wait: expiring(&reason),
@@ -139,20 +144,24 @@ fn unpatched(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Reason> {
     Some(Reason::PatchNotIncorporated { file: patch.file.clone(), version: lane.target.clone() })
 }
 
-fn frozen(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, begun: bool) -> Option<Refusal> {
+fn frozen(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, begun: Option<Timestamp>) -> Option<Refusal> {
     let subject = Subject::Stage(stage.name.clone());
     let flow = Flow::Finish;
     for freeze in &survey.desired.fleet.policy.freezes {
         let Some(window) = freeze.window(survey.now) else { continue };
         if window.from <= survey.now {
-            if begun && freeze.in_flight == InFlightAtFreeze::FinishStage {
+            // What an emergency began in the freeze is not finished in it once that is over.
+            let before = begun.is_some_and(|begun| begun < window.from);
+            if before && freeze.in_flight == InFlightAtFreeze::FinishStage {
                 continue;
             }
             let reason = Reason::Frozen { why: freeze.reason.clone(), until: window.to };
             let wait = Wait::new(reason).since(window.from).until(window.to);
             return Some(Refusal { subject, wait, flow });
         }
-        if let Some(reason) = will_not_finish(survey, lane, stage, freeze, window.from).filter(|_| !begun) {
+        if let Some(reason) =
+            will_not_finish(survey, lane, stage, freeze, window.from).filter(|_| begun.is_none())
+        {
             return Some(Refusal { subject, wait: Wait::new(reason).until(window.from), flow });
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use model::{
-    Action, Admin, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, RowCheck, Scope, Version,
-    history::Activated,
+    Action, Admin, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, RowCheck, RowId, Scope,
+    Version, history::Activated,
 };
 
 use crate::agent;
@@ -30,14 +30,20 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
         ClaimView::Ours { .. } if state.health != HealthState::Healthy => {
             not_well(survey, host, state, release)
         }
-        ClaimView::Ours { current: false, found } => {
-            Next::Step(Action::Claim { found: found.clone() }, "renew our mark")
-        }
+        ClaimView::Ours { current: false, found } => renewed(host, found),
         ClaimView::Ours { current: true, .. } if survey.history.retired.contains_key(host.name) => {
             no_longer_foreign(survey, host).unwrap_or_else(|| back(survey, host))
         }
         ClaimView::Ours { current: true, .. } => back(survey, host),
     }
+}
+
+/// Our mark once more. A host that was declared out was drained without a mark: a row in maintenance is somebody else's.
+pub(crate) fn renewed(host: &HostView<'_>, found: &BTreeSet<RowId>) -> Next {
+    let unmarked = host.state().is_some_and(|state| state.claim.is_none());
+    let maintained = host.rows.iter().filter(|row| unmarked && row.admin() == Some(Admin::Maint));
+    let found = maintained.map(RowView::id).chain(found.iter().cloned()).collect();
+    Next::Step(Action::Claim { found }, "renew our mark")
 }
 
 /// Nobody of us is here: what is wrong is told, and left alone.
@@ -92,7 +98,7 @@ fn overdue(
         return Next::Wait(watch_health(host, Wait::new(reason).since(activated.at).until(until), waited));
     }
     if let ClaimView::Ours { current: false, found } = host.claim {
-        return Next::Step(Action::Claim { found: found.clone() }, "renew our mark");
+        return renewed(host, found);
     }
     if let Some(next) = back_out_of_rotation(survey, host) {
         return next;
@@ -191,15 +197,17 @@ pub(crate) fn given_back(survey: &Survey<'_>, host: &HostView<'_>, why: &'static
 /// nobody could tell whose it was.
 fn aside(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let ClaimView::Ours { found, .. } = host.claim else { return None };
+    // Nobody watches these nodes while work is done: what they showed before our drain says nothing.
+    let unread = host.aside.iter().filter(|row| !survey.node_is_fresh(row.node));
+    let unread: BTreeSet<Scope> = unread.map(|row| Scope::Node(row.node.clone())).collect();
+    if !unread.is_empty() {
+        return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(unread, SignedDuration::ZERO)));
+    }
     let out = |row: &&RowView<'_>| matches!(row.admin(), Some(Admin::Drain | Admin::Maint));
     let ours = host.aside.iter().filter(out).filter(|row| !found.contains(&row.id()));
-    let (rows, nodes): (BTreeSet<_>, BTreeSet<_>) = ours.map(|row| (row.id(), row.node)).unzip();
+    let rows: BTreeSet<_> = ours.map(RowView::id).collect();
     if rows.is_empty() {
         return None;
-    }
-    if nodes.iter().any(|node| !survey.node_is_fresh(node)) {
-        let scopes = nodes.into_iter().map(|node| Scope::Node(node.clone())).collect();
-        return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(scopes, SignedDuration::ZERO)));
     }
     let action = Action::Ready { rows, because: ReadyBecause::Healthy };
     Some(Next::Step(action, "no drain of ours stays on a load balancer node that is declared out"))

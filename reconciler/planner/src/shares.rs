@@ -258,7 +258,12 @@ fn withdrawal<'a>(survey: &Survey<'_>, lane: &Lane<'a>) -> Option<(&'a Stage, mo
 }
 
 fn refused(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> Option<(Subject, Wait)> {
-    refusal(survey, lane, stage, true).map(|refusal| (refusal.subject, refusal.wait))
+    refusal(survey, lane, stage, begun(survey, lane, stage)).map(|refusal| (refusal.subject, refusal.wait))
+}
+
+fn begun(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> Option<Timestamp> {
+    let run = survey.history.progress.runs.get(&stage.name);
+    run.filter(|run| run.version == *lane.target).map(|run| run.began).or(Some(Timestamp::MIN))
 }
 
 fn withdraws(stage: &Stage) -> bool {

@@ -79,6 +79,12 @@ impl Law {
         self.found_running.get(environment).is_some_and(|versions| versions.contains(version))
     }
 
+    /// Whether an environment was taken as it was found: before that nothing may begin.
+    pub(crate) fn is_adopted(&mut self, environment: &EnvironmentName) -> bool {
+        self.read_on();
+        self.found_running.contains_key(environment)
+    }
+
     fn read_on(&mut self) {
         for recorded in self.journal.events_from(self.read) {
             self.read += 1;

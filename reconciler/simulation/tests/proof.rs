@@ -59,6 +59,41 @@ fn a_server_that_haproxy_is_still_making_up_its_mind_about_is_capacity_when_it_l
 }
 
 #[test]
+fn hosts_that_an_emergency_began_do_not_block_each_other() {
+    all_live([133, 2359, 2479]);
+}
+
+#[test]
+fn a_server_that_has_just_come_up_is_not_taken_for_one_that_is_down() {
+    all_live([217, 775]);
+}
+
+#[test]
+fn a_drain_of_a_host_that_is_declared_out_is_ours_whatever_a_node_answered() {
+    all_live([1962, 3030]);
+}
+
+#[test]
+fn a_node_that_is_declared_out_is_read_before_a_host_is_let_go() {
+    all_live([745, 5035, 8671]);
+}
+
+#[test]
+fn a_canary_is_not_taken_for_deployed_because_its_version_runs_elsewhere() {
+    all_live([8623, 9241]);
+}
+
+#[test]
+fn what_an_emergency_began_in_a_freeze_is_not_finished_in_it() {
+    all_live([9974]);
+}
+
+#[test]
+fn maintenance_of_a_host_that_is_declared_out_is_somebody_elses() {
+    all_live([10564, 10665]);
+}
+
+#[test]
 fn the_first_hundred_seeds_keep_every_promise() {
     all_live(1..=100);
 }

@@ -3,7 +3,7 @@
 
 mod sample;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::World;
@@ -395,7 +395,8 @@ async fn a_dead_host_is_retired_without_touching_it() {
     let site = Site::new();
     site.world.cut_off(&host("web-1"));
     assert_eq!(site.fails("c", "web-1", claim()).await, FailureKind::Unreachable);
-    site.must("r", "web-1", Action::Retire { rows: rows("web-1"), found: BTreeSet::new() }).await;
+    site.must("r", "web-1", Action::Retire { rows: rows("web-1"), found: std::collections::BTreeSet::new() })
+        .await;
     assert_eq!(site.row("lb-2", "web-1").await.admin, Admin::Drain);
 }
 
@@ -433,7 +434,12 @@ async fn a_host_that_is_declared_out_does_not_count_at_the_floor() {
         let out = Out { what: OutTarget::Host(host("web-1")), reason: "disk".into(), until: None };
         desired.exceptions.outs.extend(is_out.then_some(out));
         let site = Site::wanting(desired);
-        site.must("r", "web-1", Action::Retire { rows: rows("web-1"), found: BTreeSet::new() }).await;
+        site.must(
+            "r",
+            "web-1",
+            Action::Retire { rows: rows("web-1"), found: std::collections::BTreeSet::new() },
+        )
+        .await;
         site.must("d", "web-2", drain("web-2")).await;
         assert_eq!(site.promises(), expected);
     }

@@ -72,14 +72,17 @@ fn keeps_the_floor(evidence: &Evidence<'_>, found: &mut Findings) {
         let Some(lb) = fleet.load_balancer(&backend.load_balancer) else { continue };
         let servers = servers.entry(&lb.name).or_insert_with(|| servers_of(fleet, lb));
         let Some(seen) = evidence.observed.node(node) else { continue };
-        let stays = staying((node, backend, track), seen, servers, &leaving);
+        let staying = |track| staying((node, backend, track), seen, servers, &leaving);
+        let stays = staying(track);
+        // Main servers go on where a canary leaves; the other way round the canary would get everything.
+        let others = || track == Track::Canary && staying(Track::Main) > 0;
         let (floor, outage) = floor(evidence, backend, track);
         if stays < floor {
             let how = format_args!(
                 "leaves {stays} servers of {track} in {backend} on {node}, the floor is {floor}"
             );
             found.step(Promise::S1, step, how);
-        } else if stays == 0 && !outage {
+        } else if stays == 0 && !outage && !others() {
             found.step(Promise::S1, step, format_args!("leaves no server of {track} in {backend} on {node}"));
         }
     }

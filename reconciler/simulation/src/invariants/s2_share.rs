@@ -75,13 +75,22 @@ impl State {
     /// The moment has come, unless the service could not work, or could not reach the node, for all of that time.
     pub(crate) fn share_is_due(&mut self, name: &HostName) {
         let reached_ms = self.machine(name).and_then(|machine| machine.reached_ms);
-        let could_ms = self.works_ms.zip(reached_ms).map(|(works_ms, reached_ms)| works_ms.max(reached_ms));
+        let works_ms = self.works_ms.filter(|_| self.is_adopted(name));
+        let could_ms = works_ms.zip(reached_ms).map(|(works_ms, reached_ms)| works_ms.max(reached_ms));
         let fair_ms = could_ms.unwrap_or(self.now_ms) + self.pace.share_blind_ms;
         if fair_ms < self.now_ms {
             self.judge_shares(name, "the world");
         } else {
             self.queue.push(fair_ms + 1, Due::Share { node: name.clone() });
         }
+    }
+
+    /// Whether the service may act for whoever is served by a node.
+    fn is_adopted(&mut self, name: &HostName) -> bool {
+        let row = self.nodes.get(name).and_then(|node| node.rows.values().next());
+        let host = row.and_then(|row| self.hosts.get(&row.host));
+        let Some(environment) = host.map(|host| host.environment.clone()) else { return true };
+        self.law.as_mut().is_none_or(|law| law.is_adopted(&environment))
     }
 
     /// S2: no canary row that was weighed weighs more than a main row that takes traffic.

@@ -1,0 +1,127 @@
+//! Who may leave rotation, when several want to, and what stays ours of it.
+
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+
+mod fleet;
+
+use fleet::{desired, history, host, observed, row, start, version};
+use jiff::SignedDuration;
+use model::*;
+use planner::plan;
+
+/// A step of production, as the journal has it.
+fn step(id: &str, name: &str, action: Action) -> Step {
+    Step {
+        id: id.into(),
+        environment: "production".into(),
+        host: name.into(),
+        role: "web".into(),
+        commit: CommitId::new("0"),
+        version: version("1.1"),
+        generation: Generation(1),
+        action,
+        why: String::new(),
+        deadline: SignedDuration::from_mins(15),
+        stage: None,
+    }
+}
+
+fn happens(memory: &mut History, at: jiff::Timestamp, step: Step, result: Result<Outcome, Failure>) {
+    let (id, environment) = (step.id.clone(), step.environment.clone());
+    memory.apply(at, &Event::StepStarted { step }).unwrap();
+    memory.apply(at, &Event::StepFinished { environment, step: id, result }).unwrap();
+}
+
+/// web-01 and web-02 carry our mark, with the new package at hand; both serve on fe-01, and nowhere else.
+fn two_begun() -> (Desired, Observed, History) {
+    let desired = desired(10, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = history();
+    for name in ["web-01", "web-02"] {
+        let claim = step(&format!("claim-{name}"), name, Action::Claim { found: Default::default() });
+        happens(&mut memory, start(), claim, Ok(Outcome::Changed(String::new())));
+        let claim = memory.claims[name].clone();
+        let state = host(&mut seen, name);
+        (state.claim, state.staged) = (Some(claim), [("shop".into(), [version("1.1")].into())].into());
+        let out = row(&mut seen, "fe-02", name);
+        (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
+    }
+    // The storage role comes first, and is done.
+    let storage = host(&mut seen, "gitaly-01");
+    storage.packages.get_mut("shop").unwrap().version = version("1.1");
+    storage.services.values_mut().for_each(|service| service.stamped = Some(version("1.1")));
+    (desired, seen, memory)
+}
+
+fn drains(plan: &Plan) -> Vec<&str> {
+    let drains = plan.steps.iter().filter(|step| step.action.kind() == ActionKind::Drain);
+    drains.map(|step| step.host.as_str()).collect()
+}
+
+#[test]
+fn of_two_begun_hosts_the_first_leaves_and_the_second_waits_for_it() {
+    let (desired, seen, memory) = two_begun();
+    assert_eq!(drains(&plan(&desired, &seen, &memory, start())), ["web-01"]);
+}
+
+#[test]
+fn nobody_leaves_by_what_load_balancers_showed_before_the_mark_was_set() {
+    let (desired, mut seen, mut memory) = two_begun();
+    let later = start() + SignedDuration::from_secs(1);
+    let again = step("again", "web-01", Action::Claim { found: Default::default() });
+    happens(&mut memory, later, again, Ok(Outcome::Changed(String::new())));
+    seen.hosts.values_mut().for_each(|fact| fact.at = later);
+    let planned = plan(&desired, &seen, &memory, later);
+    assert!(!drains(&planned).contains(&"web-01"), "{:?}", planned.steps);
+    assert!(planned.observe.contains(&Scope::Node("fe-01".into())), "{:?}", planned.observe);
+    seen.nodes.values_mut().for_each(|fact| fact.at = later);
+    assert_eq!(drains(&plan(&desired, &seen, &memory, later)), ["web-01"]);
+}
+
+#[test]
+fn what_one_node_drained_and_another_refused_is_ours_to_give_back() {
+    let mut memory = history();
+    let rows = ["fe-01", "fe-02"].map(|node| RowId {
+        node: node.into(),
+        backend: "web".into(),
+        server: "web-01".into(),
+    });
+    let found = [RowId { node: "fe-03".into(), backend: "web".into(), server: "web-01".into() }];
+    let retire = Action::Retire { rows: rows.into(), found: found.clone().into() };
+    let refused = Failure {
+        kind: FailureKind::LoadBalancerRefused,
+        what: "web/web-01 on fe-02: No such server.".into(),
+        detail: String::new(),
+    };
+    happens(&mut memory, start(), step("retire", "web-01", retire), Err(refused));
+    assert_eq!(memory.claims["web-01"].found, found.into());
+}
+
+/// One canary server beside four main ones; `canary` and main may each be out by one.
+fn with_a_canary() -> (Desired, Observed) {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    let mut canary = desired.fleet.roles[1].clone();
+    (canary.name, canary.track, canary.hosts) = ("canary".into(), Track::Canary, vec!["cny-01".into()]);
+    desired.fleet.roles.push(canary);
+    let seen = observed(&desired, "1.0");
+    (desired, seen)
+}
+
+#[test]
+fn the_only_canary_may_leave_where_main_servers_go_on_and_the_only_main_server_may_not() {
+    let out = |name: &str| Out { what: OutTarget::Host(name.into()), reason: "disk".into(), until: None };
+    let (mut desired, seen) = with_a_canary();
+    desired.exceptions.outs = vec![out("cny-01")];
+    let planned = plan(&desired, &seen, &history(), start());
+    let retired: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
+    assert_eq!(retired, [("cny-01", ActionKind::Retire)], "{:?}", planned.waiting);
+
+    let (mut desired, _) = with_a_canary();
+    desired.fleet.roles[1].hosts.truncate(1);
+    desired.exceptions.outs = vec![out("web-01")];
+    let seen = observed(&desired, "1.0");
+    let planned = plan(&desired, &seen, &history(), start());
+    assert_eq!(planned.steps, []);
+    let told: Vec<String> = planned.waiting.iter().map(|waiting| waiting.reason.to_string()).collect();
+    assert!(told.iter().any(|reason| reason.contains("last server")), "{told:?}");
+}
