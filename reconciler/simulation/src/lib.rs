@@ -13,6 +13,7 @@ mod builder;
 mod chance;
 mod clock;
 mod database;
+mod end_state;
 mod faults;
 mod host;
 mod invariants;
@@ -36,6 +37,7 @@ mod world;
 
 pub use builder::Settings;
 pub use database::MigrationRow;
+pub use end_state::{EndOfHost, EndState};
 pub use invariants::{Promise, Violation};
 pub use journal::MemoryJournal;
 pub use named::Fate;

@@ -47,7 +47,7 @@ pub(crate) struct Named {
     pub(crate) checks: BTreeMap<CheckName, Fate>,
     pub(crate) remote: BTreeMap<JobName, Remote>,
     /// How often a name was really begun.
-    begun: BTreeMap<JobName, u32>,
+    pub(crate) begun: BTreeMap<JobName, u32>,
 }
 
 /// The name of a step's job on its host.

@@ -1,6 +1,5 @@
 //! The shipping service over the simulated world: killed after any event of a rollout, started again on the same
-//! journal, it always converges, keeps every promise, and runs nothing twice; a whole release with migrations, checks,
-//! shares, agents and a patch as well.
+//! journal, it always converges, keeps every promise, and runs nothing twice. `prefixes.rs` does so with a whole release.
 
 mod sample;
 mod stage;
@@ -53,45 +52,4 @@ async fn a_service_killed_again_and_again_gets_there_all_the_same() {
         }
         stage.converges(&bump, "2", &format!("seed {seed}")).await;
     }
-}
-
-/// The journal adopts the fleet at 1 first: what it finds running counts as migrated.
-async fn adopted(seed: u64) -> (Stage, model::Desired) {
-    let (stage, release) = Stage::with_whole_release(seed);
-    let first =
-        engine::Source::read(&stage.source).await.revision.expect("the source has a first commit").commit.id;
-    let lives = tokio_util::sync::CancellationToken::new();
-    let run = timeout(BOUND, stage.run(&first, &lives)).await;
-    lives.cancel();
-    assert_eq!(run, Ok(true), "{}", stage.told());
-    (Stage { journal: stage.journal.reopen(), ..stage }, release)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_service_killed_after_any_event_of_a_whole_release_converges_and_migrates_once() {
-    let rows = [model::JobKind::PreMigration, model::JobKind::PostMigration]
-        .map(|kind| simulation::MigrationRow { kind, version: version("2") });
-    let mut killed = 0;
-    for events in 1.. {
-        let (stage, release) = adopted(u64::try_from(events).unwrap()).await;
-        let what = format!("killed after event {events}");
-        let commit = stage.source.commit("2", [release.clone()]);
-        let dies = stage.journal.stop_after(stage.journal.events().len() + events);
-        let survived = timeout(BOUND, stage.run(&commit, &dies)).await.expect("it dies or converges");
-        dies.cancel();
-        let next = Stage { journal: stage.journal.reopen(), ..stage };
-        let lives = tokio_util::sync::CancellationToken::new();
-        let run = timeout(BOUND, next.run(&commit, &lives)).await;
-        lives.cancel();
-        assert_eq!(run, Ok(true), "{what}: did not converge\n{}", next.told());
-        assert_eq!(next.world.unsettled_on(&release), Vec::<String>::new(), "{what}\n{}", next.told());
-        let violations: Vec<String> = next.world.violations().iter().map(ToString::to_string).collect();
-        assert_eq!(violations, Vec::<String>::new(), "{what}");
-        assert_eq!(next.world.migration_rows(&"production".into()), rows, "{what}\n{}", next.told());
-        if survived {
-            break;
-        }
-        killed += 1;
-    }
-    assert!(killed > 120, "a whole release of seven hosts has more events than {killed}");
 }

@@ -3,6 +3,9 @@
 //! `prove --seeds N --from SEED` lives many, on every core; `prove --seed S` lives one and tells all of it. Ends with 1 at
 //! the first broken promise, 64 when it is asked for something else.
 //!
+//! A life that went wrong is made smaller, after `--seeds`, or by `prove --seed S --shrink`: what is left of its scenario,
+//! and all of what happens in it, is told.
+//!
 //! `prove --sabotage` shows that the proof can fail: it lives the seeds from 1 on with each deliberate defect until a
 //! promise catches it, and prints which. Ends with 1 when one is not caught within `--seeds`, 500 unless told.
 
@@ -10,9 +13,10 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use simulation::{Catch, Ending, Lived, Sabotage, Scenario, Tally, live_bent};
+use simulation::{Catch, Catcher, Ending, Lived, Sabotage, Scenario, Tally, live_bent, shrink};
 
-const USAGE: &str = "usage: prove --seeds N [--from SEED] | prove --seed SEED | prove --sabotage [--seeds N]";
+const USAGE: &str =
+    "usage: prove --seeds N [--from SEED] | prove --seed SEED [--shrink] | prove --sabotage [--seeds N]";
 
 /// How many lives a defect may hide in.
 const HUNTED: u64 = 500;
@@ -22,24 +26,25 @@ const TELL: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut seeds, mut from, mut seed, mut sabotage) = (None, 1, None, false);
+    let (mut seeds, mut from, mut seed) = (None, 1, None);
+    let (mut sabotage, mut shrinks) = (false, false);
     while let Some(name) = arguments.next() {
-        if name == "--sabotage" {
-            sabotage = true;
-            continue;
-        }
-        let number = arguments.next().and_then(|number| number.parse::<u64>().ok());
-        match (name.as_str(), number) {
-            ("--seeds", Some(number)) => seeds = Some(number),
-            ("--from", Some(number)) => from = number,
-            ("--seed", Some(number)) => seed = Some(number),
-            _ => return usage(),
+        match name.as_str() {
+            "--sabotage" => sabotage = true,
+            "--shrink" => shrinks = true,
+            _ => match (name.as_str(), arguments.next().and_then(|number| number.parse::<u64>().ok())) {
+                ("--seeds", Some(number)) => seeds = Some(number),
+                ("--from", Some(number)) => from = number,
+                ("--seed", Some(number)) => seed = Some(number),
+                _ => return usage(),
+            },
         }
     }
     match (seeds, seed) {
-        (seeds, None) if sabotage => hunt(seeds.unwrap_or(HUNTED)),
+        (seeds, None) if sabotage && !shrinks => hunt(seeds.unwrap_or(HUNTED)),
+        (None, Some(seed)) if shrinks && !sabotage => one_made_smaller(seed),
         (None, Some(seed)) if !sabotage => one(seed),
-        (Some(seeds), None) => many(from, seeds),
+        (Some(seeds), None) if !shrinks => many(from, seeds),
         _ => usage(),
     }
 }
@@ -50,9 +55,9 @@ fn usage() -> ExitCode {
 }
 
 /// Lives one world from its beginning to its end, on a clock that does not wait.
-fn lived(seed: u64, sabotage: Option<Sabotage>, traced: bool) -> Lived {
+fn lived(scenario: &Scenario, sabotage: Option<Sabotage>, traced: bool) -> Lived {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime needs nothing").block_on(live_bent(&Scenario::drawn(seed), sabotage, traced))
+    runtime.expect("a runtime needs nothing").block_on(live_bent(scenario, sabotage, traced))
 }
 
 /// Hunts every defect, one on each core at a time, and prints the table.
@@ -62,7 +67,8 @@ fn hunt(seeds: u64) -> ExitCode {
     let works = || {
         let defects = std::iter::from_fn(|| Sabotage::ALL.get(next.fetch_add(1, Ordering::Relaxed)));
         let caught = |&defect: &Sabotage| {
-            let catch = defect.hunt(1..=seeds, |seed, sabotage| lived(seed, sabotage, false).ending);
+            let catch = defect
+                .hunt(1..=seeds, |seed, sabotage| lived(&Scenario::drawn(seed), sabotage, false).ending);
             eprintln!("{defect:?}: {}", if catch.is_some() { "caught" } else { "not caught" });
             (defect, catch)
         };
@@ -86,13 +92,36 @@ fn hunt(seeds: u64) -> ExitCode {
 }
 
 fn one(seed: u64) -> ExitCode {
-    println!("{:#?}", Scenario::drawn(seed));
-    let lived = lived(seed, None, true);
+    told_whole(seed, &Scenario::drawn(seed))
+}
+
+/// Lives a scenario, and prints all of it.
+fn told_whole(seed: u64, scenario: &Scenario) -> ExitCode {
+    println!("{scenario}");
+    let lived = lived(scenario, None, true);
     for recorded in &lived.journal {
         println!("journal {} {} {:?}", recorded.seq, recorded.at, recorded.event);
     }
     println!("seed {seed}: {} events in {:.1} s of its time", lived.events, lived.took.as_secs_f64());
     tell(seed, &lived.ending)
+}
+
+fn one_made_smaller(seed: u64) -> ExitCode {
+    match lived(&Scenario::drawn(seed), None, false).ending.caught_by() {
+        Some(by) => told_smaller(seed, by),
+        None => tell(seed, &Ending::Kept),
+    }
+}
+
+/// Makes the life of a seed smaller while the same promise is broken, and prints all of what is left.
+fn told_smaller(seed: u64, by: Catcher) -> ExitCode {
+    let mut lives = 0;
+    let small = shrink(Scenario::drawn(seed), |smaller| {
+        lives += 1;
+        lived(smaller, None, false).ending.caught_by() == Some(by)
+    });
+    println!("\nseed {seed}, made smaller in {lives} lives; {by} is broken still:");
+    told_whole(seed, &small)
 }
 
 /// Prints how a life ended.
@@ -109,7 +138,7 @@ fn tell(seed: u64, ending: &Ending) -> ExitCode {
             left.iter().for_each(|left| println!("  {left}"));
         }
     }
-    println!("again: cargo run --release -p tests --bin prove -- --seed {seed}");
+    println!("again: cargo run --release -p tests --bin prove -- --seed {seed} [--shrink]");
     ExitCode::FAILURE
 }
 
@@ -135,7 +164,10 @@ fn many(from: u64, seeds: u64) -> ExitCode {
     results.into_iter().for_each(|worked| all.add(worked));
     all.print(began.elapsed());
     match all.failed.into_iter().min_by_key(|(seed, _)| *seed) {
-        Some((seed, ending)) => tell(seed, &ending),
+        Some((seed, ending)) => {
+            let told = tell(seed, &ending);
+            ending.caught_by().map_or(told, |by| told_smaller(seed, by))
+        }
         None => ExitCode::SUCCESS,
     }
 }
@@ -157,7 +189,7 @@ impl Race {
             if seed >= self.end {
                 break;
             }
-            let lived = lived(seed, None, false);
+            let lived = lived(&Scenario::drawn(seed), None, false);
             worked.seeds += 1;
             worked.events.push(lived.events);
             worked.tally.add(&lived.tally);

@@ -1,5 +1,7 @@
 //! What goes wrong, and what people do meanwhile. Plain values: a failing case shrinks by leaving some of them out.
 
+use std::fmt;
+
 use crate::chance::Chance;
 use crate::named::Fate;
 
@@ -12,6 +14,13 @@ pub struct Happening {
     pub for_ms: u64,
     /// What.
     pub what: What,
+}
+
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at_ms, for_ms, what } = self;
+        write!(f, "{at_ms:>6} ms, for {for_ms} ms: {what:?}")
+    }
 }
 
 /// Which of several: taken modulo how many there are, so that it still means something in a smaller fleet.

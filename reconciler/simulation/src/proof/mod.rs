@@ -10,6 +10,7 @@ mod person;
 mod sabotage;
 mod scenario;
 mod shape;
+mod shrink;
 mod troubles;
 
 pub use happening::{Bad, Deed, Fault, Happening, What, Which};
@@ -17,3 +18,4 @@ pub use life::{Ending, Lived, live, live_bent};
 pub use sabotage::{Catch, Catcher, Sabotage};
 pub use scenario::{Mishaps, Scenario};
 pub use shape::{CheckPlace, PRODUCTION, STAGING, Shape};
+pub use shrink::shrink;

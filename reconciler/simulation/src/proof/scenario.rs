@@ -1,5 +1,7 @@
 //! Everything that a seed decides: the fleet, its pace, its luck, and what happens. A plain value.
 
+use std::fmt;
+
 use crate::chance::Chance;
 use crate::pace::{Pace, Span};
 use crate::proof::happening::{self, Happening};
@@ -47,6 +49,17 @@ impl Scenario {
             Mishaps { lost: often(&mut chance), late: often(&mut chance), repeated: often(&mut chance) };
         let happenings = happening::drawn(&mut Chance::stream(seed, "happenings"), TROUBLED_MS);
         Self { seed, shape, pace: pace(&mut chance), mishaps, happenings }
+    }
+}
+
+/// For people: the fleet, its pace and luck, and one line for each happening.
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}", self.shape)?;
+        writeln!(f, "{:?}", self.pace)?;
+        writeln!(f, "{:?}", self.mishaps)?;
+        write!(f, "{} happenings", self.happenings.len())?;
+        self.happenings.iter().try_for_each(|happening| write!(f, "\n    {happening}"))
     }
 }
 

@@ -43,13 +43,23 @@ impl Stage {
             exceptions: model::Exceptions::default(),
             ..release.clone()
         };
+        (Self::holding(seed, before), release)
+    }
+
+    /// A world in which every host runs what its one commit says.
+    pub(crate) fn holding(seed: u64, first: Desired) -> Self {
         let settings = Settings { pace: Pace::brisk(), ..Settings::seeded(seed) };
-        let world = SimWorld::of([&before], settings);
+        let world = SimWorld::of([&first], settings);
         let source = SimSource::new(seed);
-        source.commit("first", [before]);
+        source.commit("first", [first]);
         let journal = MemoryJournal::new();
         world.is_judged_by(&source, &journal);
-        (Self { world, source, journal }, release)
+        Self { world, source, journal }
+    }
+
+    /// The same as the next process finds it.
+    pub(crate) fn reopened(self) -> Self {
+        Self { journal: self.journal.reopen(), ..self }
     }
 
     /// One process: runs until `commit` has converged, or until it dies. Tells whether it converged.
@@ -89,12 +99,17 @@ impl Stage {
         converged
     }
 
-    /// A process that lives. It has to converge within the bound.
-    pub(crate) async fn converges(&self, commit: &CommitId, to: &str, what: &str) {
+    /// A process that lives, and is ended when it has converged. It has to within the bound.
+    pub(crate) async fn arrives(&self, commit: &CommitId, what: &str) {
         let lives = CancellationToken::new();
         let run = timeout(BOUND, self.run(commit, &lives)).await;
         lives.cancel();
         assert_eq!(run, Ok(true), "{what}: did not converge\n{}", self.told());
+    }
+
+    /// As [`Stage::arrives`]; the world is as it should be then.
+    pub(crate) async fn converges(&self, commit: &CommitId, to: &str, what: &str) {
+        self.arrives(commit, what).await;
         self.kept(to, what);
         assert_eq!(self.world.lost_sessions(), 0, "{what}\n{}", self.told());
     }

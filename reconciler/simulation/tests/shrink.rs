@@ -1,0 +1,38 @@
+//! A life that a deliberate defect breaks is made smaller, and still breaks the same promise.
+
+use simulation::{Catcher, Deed, Happening, Sabotage, Scenario, What, live_bent, shrink};
+
+fn caught_by(scenario: &Scenario, sabotage: Option<Sabotage>) -> Option<Catcher> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let life = async { live_bent(scenario, sabotage, false).await.ending };
+    runtime.expect("a runtime needs nothing").block_on(life).caught_by()
+}
+
+/// The first life that a defect breaks, made smaller.
+fn shrunk(defect: Sabotage) -> Scenario {
+    let hunted = (1..=60).map(Scenario::drawn).find_map(|scenario| {
+        let by = caught_by(&scenario, Some(defect))?;
+        caught_by(&scenario, None).is_none().then_some((scenario, by))
+    });
+    let (scenario, by) = hunted.expect("one of sixty lives shows the defect");
+    let small = shrink(scenario, |smaller| caught_by(smaller, Some(defect)) == Some(by));
+    assert_eq!(caught_by(&small, Some(defect)), Some(by), "{small}");
+    assert_eq!(caught_by(&small, None), None, "it is the defect that breaks it\n{small}");
+    small
+}
+
+#[test]
+fn a_freeze_that_is_ignored_needs_a_freeze_and_something_to_do() {
+    let small = shrunk(Sabotage::FreezeIgnored);
+    assert!(small.happenings.len() <= 2, "{small}");
+    let freezes = |happening: &Happening| matches!(happening.what, What::Deed(Deed::Freeze, _));
+    assert!(small.happenings.iter().any(freezes), "{small}");
+    assert!(small.shape.machines().len() <= 4, "{small}");
+}
+
+#[test]
+fn a_budget_that_is_doubled_shows_without_anything_going_wrong() {
+    let small = shrunk(Sabotage::DoubleBudget);
+    assert_eq!(small.happenings, [], "{small}");
+    assert!(small.shape.machines().len() <= 4, "{small}");
+}
