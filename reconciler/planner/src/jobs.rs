@@ -58,18 +58,20 @@ pub(crate) fn migration(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, kin
     })
 }
 
-/// What was found running counts as migrated, and later post-deployment migrations cover those of skipped versions.
+/// What was found running counts as migrated, and migrations of a later version cover those of the earlier ones: of skipped
+/// versions, and of one that the fleet goes back to.
 fn is_done(survey: &Survey<'_>, key: &JobKey) -> bool {
     let progress = &survey.history.progress;
     let early = key.kind == JobKind::PreMigration && progress.found_ahead.contains(&key.version);
     if early || progress.found_running.contains(&key.version) || progress.job_passed(key) {
         return true;
     }
-    let later = |other: &JobKey| survey.desired.rank(&other.version) > survey.desired.rank(&key.version);
-    key.kind == JobKind::PostMigration
-        && progress.jobs.iter().any(|(other, record)| {
-            other.kind == key.kind && later(other) && matches!(record.state, JobState::Passed { .. })
-        })
+    let Some(own) = survey.desired.rank(&key.version) else { return false };
+    let later = |other: &Version| survey.desired.rank(other).is_some_and(|rank| rank > own);
+    let ran = |(other, record): (&JobKey, &JobRecord)| {
+        other.kind == key.kind && later(&other.version) && matches!(record.state, JobState::Passed { .. })
+    };
+    progress.found_running.iter().any(later) || progress.jobs.iter().any(ran)
 }
 
 /// A check after a stage.

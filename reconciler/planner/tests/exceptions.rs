@@ -80,6 +80,22 @@ fn going_back_needs_no_gate_migrates_nothing_and_takes_the_canary_last() {
 }
 
 #[test]
+fn a_version_that_this_service_never_released_is_not_migrated_when_the_fleet_has_come_back_to_it() {
+    let back = desired("1.0", "1.0", &["1.0", "1.1"]);
+    let came_back = observed(&back, "1.0");
+    let mut memory = history(&[]);
+    memory.progress.found_running.insert(version("1.1"));
+    let migrates = |memory: &History| {
+        let rollout = preview(&back, &came_back, memory, start());
+        rollout.steps.iter().filter(|step| step.step.action.kind() == ActionKind::Migrate).count()
+    };
+    assert_eq!(migrates(&memory), 0);
+    // Without a later version the database is behind.
+    memory.progress.found_running.clear();
+    assert_ne!(migrates(&memory), 0);
+}
+
+#[test]
 fn post_deployment_migrations_wait_for_a_canary_that_was_left_behind() {
     let mut desired = desired("1.2", "1.1", &["1.0", "1.1", "1.2"]);
     desired.fleet.policy.promotion = Promotion::default();

@@ -79,9 +79,17 @@ fn is_migrated(evidence: &Evidence<'_>, step: &Step, role: &Role, found: &mut Fi
         && is_new
         && evidence.plan.tracks.iter().any(forward)
         && !evidence.history.progress.is_migrated(&step.version)
+        && !a_later_one_is_migrated(evidence, &step.version)
     {
         found.step(Promise::S4, step, format_args!("comes before the migrations of {}", step.version));
     }
+}
+
+/// The database is beyond a version when it was migrated for one that came later.
+fn a_later_one_is_migrated(evidence: &Evidence<'_>, version: &Version) -> bool {
+    let Some(rank) = evidence.desired.rank(version) else { return false };
+    let mut later = evidence.desired.ranks.iter().skip(rank + 1);
+    later.any(|version| evidence.history.progress.is_migrated(version))
 }
 
 /// What is there half-way already may be finished.

@@ -2,7 +2,8 @@
 //! every host that counts runs it, or a version that came later.
 //!
 //! Judged as installs and migrations begin, by the database's own table, and by what hosts really run. Versions from before
-//! the world began, or that were found running, count as migrated; nothing is migrated on the way back.
+//! the world began, or that were found running, count as migrated, and so do those from before one that is; nothing is
+//! migrated on the way back.
 
 use model::{Desired, HostName, JobKey, JobKind, Role, Step, Version};
 
@@ -29,9 +30,25 @@ impl State {
         {
             return true;
         }
+        let own = desired.rank(&step.version);
+        let covers =
+            |version: &&Version| **version == step.version || (own.is_some() && desired.rank(version) > own);
+        let covering: Vec<&Version> = desired.ranks.iter().filter(covers).chain([&step.version]).collect();
         let database = self.databases.get(&step.environment);
-        let done = database.is_some_and(|database| database.has(&JobKind::PreMigration, &step.version));
-        done || self.law.as_mut().is_some_and(|law| law.was_found_running(&step.environment, &step.version))
+        let ran = |version: &&Version| {
+            database.is_some_and(|database| database.has(&JobKind::PreMigration, version))
+        };
+        covering.iter().any(ran)
+            || covering.iter().any(|version| {
+                self.law.as_mut().is_some_and(|law| law.was_found_running(&step.environment, version))
+            })
+    }
+
+    /// Whether the database is beyond a version: then nothing of it is migrated any more.
+    fn is_beyond(&self, desired: &Desired, step: &Step, key: &JobKey) -> bool {
+        let Some(own) = desired.rank(&key.version) else { return false };
+        let Some(database) = self.databases.get(&step.environment) else { return false };
+        desired.ranks.iter().skip(own + 1).any(|version| database.has(&key.kind, version))
     }
 
     /// Before migrations begin.
@@ -43,6 +60,10 @@ impl State {
         });
         if !programs {
             let what = format!("{}: {key} begin with other programs on {}", step.id, migrations.host);
+            self.violated(Promise::S4, what);
+        }
+        if self.is_beyond(&desired, step, key) {
+            let what = format!("{}: {key} begin after those of a later version", step.id);
             self.violated(Promise::S4, what);
         }
         let late = match key.kind {
