@@ -10,7 +10,7 @@ use crate::gates;
 use crate::jobs::{self, Errand, Standing};
 use crate::lanes::{Lane, Rung, Work, are_one_release};
 use crate::next::{Next, Wait};
-use crate::refusals::{Flow, Refusal, refusal};
+use crate::refusals::{Flow, Refusal, began, refusal};
 use crate::shares::{Shares, last_deploy};
 use crate::survey::{HostView, Survey};
 
@@ -166,7 +166,7 @@ impl<'a> Ladder<'_, 'a> {
             let wait = self.after(lane, first?)?;
             Some(Refusal { subject: Subject::Track(lane.track), wait, flow: Flow::Finish })
         };
-        let own = refusal(self.survey, lane, stage, self.begun(lane, stage));
+        let own = refusal(self.survey, lane, stage, began(self.survey, lane, stage));
         match own {
             // The canary is on its way with the same release: that it has not passed yet goes without saying.
             Some(own) if self.is_unproven_alone(&own) => Some(after().unwrap_or(own)),
@@ -202,11 +202,6 @@ impl<'a> Ladder<'_, 'a> {
                 .any(|(next, host)| host.lane == 0 && is_halted(next));
         let waits = !stuck && !lane.is_unwatched();
         waits.then(|| Wait::new(Reason::MainFirst { target: before.target.clone() }))
-    }
-
-    fn begun(&self, lane: &Lane<'a>, stage: &Stage) -> Option<Timestamp> {
-        let run = self.survey.history.progress.runs.get(&stage.name);
-        run.filter(|run| run.version == *lane.target).map(|run| run.began)
     }
 
     fn rung(&self, at: usize, rung_at: usize, rung: &Rung<'a>) -> RungState {

@@ -57,6 +57,12 @@ pub(crate) fn refusal(
     })
 }
 
+/// When a stage was begun with a lane's target; none: it was not.
+pub(crate) fn began(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> Option<Timestamp> {
+    let run = survey.history.progress.runs.get(&stage.name);
+    run.filter(|run| run.version == *lane.target).map(|run| run.began)
+}
+
 /// The wait for a reason that may end at a known time.
 fn expiring(reason: &Reason) -> Wait {
     let wait = Wait::new(reason.clone());

@@ -188,6 +188,7 @@ pub(crate) fn given_back(survey: &Survey<'_>, host: &HostView<'_>, why: &'static
             && host.installed_release(survey).is_some_and(|release| runs(&release))
     });
     match aside(survey, host) {
+        Some(Next::Wait(wait)) => Some(Next::Wait(wait)),
         Some(next) => well.then_some(next),
         None => Some(agent::released(survey, host, why)),
     }

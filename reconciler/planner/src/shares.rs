@@ -14,7 +14,7 @@ use crate::capacity::Capacity;
 use crate::gates;
 use crate::lanes::Lane;
 use crate::next::Wait;
-use crate::refusals::refusal;
+use crate::refusals::{began, refusal};
 use crate::survey::{HostView, RowView, Survey};
 
 /// The most that HAProxy takes.
@@ -258,12 +258,9 @@ fn withdrawal<'a>(survey: &Survey<'_>, lane: &Lane<'a>) -> Option<(&'a Stage, mo
 }
 
 fn refused(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> Option<(Subject, Wait)> {
-    refusal(survey, lane, stage, begun(survey, lane, stage)).map(|refusal| (refusal.subject, refusal.wait))
-}
-
-fn begun(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> Option<Timestamp> {
-    let run = survey.history.progress.runs.get(&stage.name);
-    run.filter(|run| run.version == *lane.target).map(|run| run.began).or(Some(Timestamp::MIN))
+    // The share comes after the work of its stage; a version that was found running has no record of it.
+    let begun = began(survey, lane, stage).or(Some(Timestamp::MIN));
+    refusal(survey, lane, stage, begun).map(|refusal| (refusal.subject, refusal.wait))
 }
 
 fn withdraws(stage: &Stage) -> bool {

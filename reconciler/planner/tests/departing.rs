@@ -4,7 +4,7 @@
 
 mod fleet;
 
-use fleet::{desired, history, host, observed, row, start, version};
+use fleet::{desired, history, host, observed, row, start, step, version};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;
@@ -36,22 +36,10 @@ fn not_well_in_time() -> (Desired, Observed, History, jiff::Timestamp) {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
     let mut memory = history();
-    let step = |id: &str, action| Step {
-        id: id.into(),
-        environment: "production".into(),
-        host: "web-01".into(),
-        role: "web".into(),
-        commit: desired.commit.id.clone(),
-        version: version("1.1"),
-        generation: Generation(1),
-        action,
-        why: String::new(),
-        deadline: SignedDuration::from_mins(15),
-        stage: None,
-    };
     let services = desired.fleet.roles[1].services.clone();
     let activate = Action::Activate { services, stamp: version("1.1") };
-    for step in [step("1", Action::Claim { found: Default::default() }), step("2", activate)] {
+    let claim = Action::Claim { found: Default::default() };
+    for step in [step("1", "web-01", claim), step("2", "web-01", activate)] {
         let id = step.id.clone();
         memory.apply(start(), &Event::StepStarted { step }).unwrap();
         let result = Ok(Outcome::Changed(String::new()));

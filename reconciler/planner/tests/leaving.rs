@@ -4,27 +4,10 @@
 
 mod fleet;
 
-use fleet::{desired, history, host, observed, row, start, version};
+use fleet::{desired, history, host, observed, row, start, step, version};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;
-
-/// A step of production, as the journal has it.
-fn step(id: &str, name: &str, action: Action) -> Step {
-    Step {
-        id: id.into(),
-        environment: "production".into(),
-        host: name.into(),
-        role: "web".into(),
-        commit: CommitId::new("0"),
-        version: version("1.1"),
-        generation: Generation(1),
-        action,
-        why: String::new(),
-        deadline: SignedDuration::from_mins(15),
-        stage: None,
-    }
-}
 
 fn happens(memory: &mut History, at: jiff::Timestamp, step: Step, result: Result<Outcome, Failure>) {
     let (id, environment) = (step.id.clone(), step.environment.clone());

@@ -201,3 +201,20 @@ pub(crate) fn row<'a>(observed: &'a mut Observed, node: &str, host: &str) -> &'a
 pub(crate) fn host<'a>(observed: &'a mut Observed, host: &str) -> &'a mut HostState {
     observed.hosts.get_mut(host).unwrap().value.as_mut().unwrap()
 }
+
+/// A step that brings a web host to 1.1, as the journal has it.
+pub(crate) fn step(id: &str, name: &str, action: Action) -> Step {
+    Step {
+        id: id.into(),
+        environment: "production".into(),
+        host: name.into(),
+        role: "web".into(),
+        commit: CommitId::new("0"),
+        version: version("1.1"),
+        generation: Generation(1),
+        action,
+        why: String::new(),
+        deadline: SignedDuration::from_mins(15),
+        stage: None,
+    }
+}
