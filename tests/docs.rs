@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "src/reasons.rs"]
+mod reasons;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the repository").to_path_buf()
 }
@@ -20,15 +23,7 @@ fn kebab(name: &str) -> String {
 
 #[test]
 fn every_reason_to_wait_is_in_the_table() {
-    let source = read("state/model/src/waiting.rs");
-    let (_, reasons) = source.split_once("pub enum Reason {").expect("the reasons");
-    let (reasons, _) = reasons.split_once("\n}").expect("their end");
-    let variant =
-        |line: &&str| line.starts_with("    ") && line[4..].starts_with(|c: char| c.is_ascii_uppercase());
-    let names = reasons.lines().filter(variant);
-    let names: Vec<String> = names
-        .map(|line| kebab(line.trim().split(|c: char| !c.is_alphanumeric()).next().unwrap_or("")))
-        .collect();
+    let names: Vec<String> = reasons::names().into_iter().map(kebab).collect();
     assert!(names.len() > 40, "{names:?}");
     let table = read("docs/waiting.md");
     let missing: Vec<_> = names.iter().filter(|name| !table.contains(&format!("`{name}`"))).collect();

@@ -1,12 +1,12 @@
 //! One environment as the service holds it: what is desired, what was seen, and the newest plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
     Desired, EnvironmentName, Event, Fact, History, HostName, HostState, Observed, Plan, Reason, ReleaseEdit,
-    Scope, Standing, Subject,
+    Scope, Standing, Subject, Waiting,
 };
 
 use crate::linter::{Finding, lint};
@@ -110,13 +110,41 @@ impl Environment {
         }
     }
 
-    /// Takes in a reading that ended.
-    pub(crate) fn looked(&mut self, scope: &Scope, mut observed: Observed) {
+    /// Takes in a reading that ended. False: nothing waited for it and it shows what is known, so that there is nothing
+    /// new to decide.
+    pub(crate) fn looked(&mut self, scope: &Scope, mut observed: Observed) -> bool {
         self.looking.remove(scope);
         observed.hosts.retain(|_, fact| fact.at >= self.facts_from);
         observed.nodes.retain(|_, fact| fact.at >= self.facts_from);
         observed.gates.retain(|_, fact| fact.at >= self.facts_from);
+        let routine = self.plan.as_mut().and_then(|plan| plan.due_mut(scope)).filter(|due| !due.awaited);
+        let is_news = routine.is_none() || !self.observed.knows(&observed);
+        if let Some((due, read_at)) = routine.zip(observed.read_at()) {
+            *due = due.clone().since(read_at);
+        }
         self.observed.merge(observed);
+        is_news
+    }
+
+    /// What is to be read now, from here on under way: what the newest plan asks for at once (`observe`), and what is due.
+    /// Once something has to be read, what would be due soon is read along, so that it costs no turn of its own.
+    pub(crate) fn begins_looking(&mut self, observe: BTreeSet<Scope>, now: Timestamp) -> Vec<Scope> {
+        let mut scopes: Vec<Scope> =
+            observe.into_iter().filter(|scope| !self.looking.contains(scope)).collect();
+        let due =
+            || self.plan.iter().flat_map(|plan| &plan.due).filter(|due| !self.looking.contains(&due.scope));
+        if !scopes.is_empty() || due().any(|due| due.at <= now) {
+            scopes.extend(due().filter(|due| due.from <= now).map(|due| due.scope.clone()));
+        }
+        self.looking.extend(scopes.iter().cloned());
+        scopes
+    }
+
+    /// When something has to be read next.
+    pub(crate) fn next_look(&self) -> Option<Timestamp> {
+        let due =
+            self.plan.iter().flat_map(|plan| &plan.due).filter(|due| !self.looking.contains(&due.scope));
+        due.map(|due| due.at).min()
     }
 
     /// Plans anew, and judges the plan; a reason that stood in the last plan keeps its beginning.
@@ -208,19 +236,20 @@ fn is_news(reason: &Reason) -> bool {
 }
 
 fn keep_since(last: &Plan, plan: &mut Plan) {
-    let same = |subject: &Subject, reason: &Reason| (subject.clone(), discriminant(reason));
-    let known: std::collections::HashMap<_, _> =
-        last.waiting.iter().map(|w| (same(&w.subject, &w.reason), w.since)).collect();
+    let mut known: BTreeMap<&Subject, Vec<&Waiting>> = BTreeMap::new();
+    for waiting in &last.waiting {
+        known.entry(&waiting.subject).or_default().push(waiting);
+    }
     for waiting in &mut plan.waiting {
-        if let Some(since) = known.get(&same(&waiting.subject, &waiting.reason)) {
-            waiting.since = waiting.since.min(*since);
-        }
+        let of_subject = known.get(&waiting.subject).into_iter().flatten();
+        let same = of_subject.filter(|old| discriminant(&old.reason) == discriminant(&waiting.reason));
+        waiting.since = same.map(|old| old.since).chain([waiting.since]).min().unwrap_or(waiting.since);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{Commit, CommitId, Deadlines, Fact, Fleet, Limit, Mode, Unknown, UnknownKind, Version};
+    use model::{Commit, CommitId, Deadlines, Due, Fact, Fleet, Limit, Mode, Unknown, UnknownKind, Version};
 
     use super::*;
     use crate::linter::Promise;
@@ -269,6 +298,59 @@ mod tests {
         assert_eq!(environment.report(&history, now).unwrap().refused_plan, [finding]);
         environment.plan(&history, now);
         assert_eq!(environment.report(&history, now).unwrap().refused_plan, []);
+    }
+
+    fn due(at: Timestamp, awaited: bool) -> Due {
+        let every = SignedDuration::from_secs(30);
+        Due {
+            scope: Scope::Host("web-01".into()),
+            at,
+            from: at - SignedDuration::from_secs(1),
+            every,
+            awaited,
+        }
+    }
+
+    /// An environment that has read a host, and reads it again later.
+    fn watching(awaited: bool) -> (Environment, Timestamp) {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut environment = Environment::new(desired(Mode::Reconcile), now);
+        environment.plan(&History::new("production".into()), now);
+        environment.looked(&Scope::Host("web-01".into()), reading(now));
+        let at = now + SignedDuration::from_secs(30);
+        environment.plan.as_mut().unwrap().due = vec![due(at, awaited)];
+        (environment, at)
+    }
+
+    #[test]
+    fn a_routine_reading_that_shows_what_is_known_is_no_news_and_comes_again() {
+        let (mut environment, at) = watching(false);
+        assert_eq!(environment.begins_looking(BTreeSet::new(), at - SignedDuration::from_secs(2)), []);
+        let scope = Scope::Host("web-01".into());
+        assert_eq!(environment.begins_looking(BTreeSet::new(), at), [scope.clone()]);
+        assert_eq!(environment.next_look(), None, "it is under way");
+        assert!(!environment.looked(&scope, reading(at)));
+        assert_eq!(environment.next_look(), Some(at + SignedDuration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_reading_that_shows_something_else_or_that_somebody_waits_for_is_news() {
+        let scope = Scope::Host("web-01".into());
+        let (mut environment, at) = watching(false);
+        let mut other = reading(at);
+        let gone = Unknown { kind: UnknownKind::KeyRefused, detail: String::new() };
+        other.hosts.insert("web-01".into(), Fact { at, value: Err(gone) });
+        assert!(environment.looked(&scope, other));
+        let (mut environment, at) = watching(true);
+        assert!(environment.looked(&scope, reading(at)));
+    }
+
+    #[test]
+    fn what_is_due_within_a_moment_is_read_along_with_what_is_due_now() {
+        let (mut environment, at) = watching(false);
+        let asked = BTreeSet::from([Scope::Host("web-02".into())]);
+        let read = environment.begins_looking(asked, at - SignedDuration::from_millis(500));
+        assert_eq!(read, [Scope::Host("web-02".into()), Scope::Host("web-01".into())]);
     }
 
     #[test]

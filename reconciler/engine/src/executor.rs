@@ -1,15 +1,15 @@
 //! Carries out steps and readings, each in a task of its own. What a task did is told when it ends; a task that
 //! panics is told as a bug, not lost.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{
     CommitId, EnvironmentName, Failure, FailureKind, Observed, Outcome, Reading, ReleaseEdit, Scope, Step,
     StepId,
 };
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::{Clock, read_at};
 use crate::seams::{Source, World};
@@ -24,67 +24,84 @@ pub(crate) enum Done {
     Committed { edit: ReleaseEdit, result: Result<CommitId, String>, reading: Option<Reading> },
 }
 
+/// What a task is for, so that one that panics is told too.
+enum Begun {
+    Act { environment: EnvironmentName, step: StepId },
+    Look { environment: EnvironmentName, scope: Scope },
+    Commit { edit: ReleaseEdit },
+}
+
 /// Tasks under way. Dropping it abandons them; jobs on hosts go on, and are found again.
 pub(crate) struct Executor<W> {
     world: Arc<W>,
     clock: Clock<W>,
     cancel: CancellationToken,
     tasks: JoinSet<Done>,
+    begun: HashMap<Id, Begun>,
 }
 
 impl<W: World> Executor<W> {
     pub(crate) fn new(world: Arc<W>, clock: Clock<W>, cancel: CancellationToken) -> Self {
-        Self { world, clock, cancel, tasks: JoinSet::new() }
+        Self { world, clock, cancel, tasks: JoinSet::new(), begun: HashMap::new() }
     }
 
     pub(crate) fn act(&mut self, step: Step) {
         let (world, cancel) = (self.world.clone(), self.cancel.clone());
-        let (environment, id) = (step.environment.clone(), step.id.clone());
-        let action = AbortOnDropHandle::new(tokio::spawn(async move { world.act(&step, &cancel).await }));
-        self.tasks.spawn(async move {
-            let result = match action.await {
-                Ok(result) => result,
-                Err(panic) => Err(bug(&id, &panic)),
-            };
-            Done::Acted { environment, step: id, result }
+        let begun = Begun::Act { environment: step.environment.clone(), step: step.id.clone() };
+        let task = self.tasks.spawn(async move {
+            let result = world.act(&step, &cancel).await;
+            Done::Acted { environment: step.environment, step: step.id, result }
         });
+        self.begun.insert(task.id(), begun);
     }
 
     pub(crate) fn look(&mut self, environment: EnvironmentName, scope: Scope) {
         let world = self.world.clone();
-        let (looked_at, began) = (scope.clone(), self.clock.now());
-        let reading = AbortOnDropHandle::new(tokio::spawn(async move { world.observe(&looked_at).await }));
-        self.tasks.spawn(async move {
-            // A reading that panicked leaves no fact: the next pass asks again, and the panic is on stderr.
-            let observed = read_at(reading.await.unwrap_or_default(), began);
+        let begun = Begun::Look { environment: environment.clone(), scope: scope.clone() };
+        let began = self.clock.now();
+        let task = self.tasks.spawn(async move {
+            let observed = read_at(world.observe(&scope).await, began);
             Done::Looked { environment, scope, observed }
         });
+        self.begun.insert(task.id(), begun);
     }
 
     /// Writes a commit, and reads git again at once when it was written.
     pub(crate) fn commit<S: Source>(&mut self, source: Arc<S>, edit: ReleaseEdit) {
-        self.tasks.spawn(async move {
+        let begun = Begun::Commit { edit: edit.clone() };
+        let task = self.tasks.spawn(async move {
             let result = source.commit(&edit).await;
             let reading = if result.is_ok() { Some(source.read().await) } else { None };
             Done::Committed { edit, result, reading }
         });
+        self.begun.insert(task.id(), begun);
     }
 
     /// The next end; never, while nothing is under way. Cancel-safe: an end that is not returned stays.
     pub(crate) async fn next(&mut self) -> Done {
         loop {
-            match self.tasks.join_next().await {
-                Some(Ok(done)) => return done,
-                // The wrappers above neither panic nor are they cancelled while this lives.
-                Some(Err(_)) => {}
-                None => std::future::pending().await,
+            let Some(ended) = self.tasks.join_next_with_id().await else { std::future::pending().await };
+            if let Some(done) = self.told(ended) {
+                return done;
             }
         }
     }
 
     /// An end that is there already.
     pub(crate) fn try_next(&mut self) -> Option<Done> {
-        self.tasks.try_join_next().and_then(Result::ok)
+        let ended = self.tasks.try_join_next_with_id()?;
+        self.told(ended)
+    }
+
+    /// The end of a task, also when it panicked. None: it is not known, which happens to none while this lives.
+    fn told(&mut self, ended: Result<(Id, Done), JoinError>) -> Option<Done> {
+        match ended {
+            Ok((id, done)) => {
+                self.begun.remove(&id);
+                Some(done)
+            }
+            Err(error) => self.begun.remove(&error.id()).map(|begun| panicked(begun, &error)),
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -92,7 +109,25 @@ impl<W: World> Executor<W> {
     }
 }
 
-fn bug(step: &StepId, panic: &tokio::task::JoinError) -> Failure {
+fn panicked(begun: Begun, panic: &JoinError) -> Done {
+    match begun {
+        Begun::Act { environment, step } => {
+            let result = Err(bug(&step, panic));
+            Done::Acted { environment, step, result }
+        }
+        // It leaves no fact: the next pass asks again, and the panic is on stderr.
+        Begun::Look { environment, scope } => {
+            Done::Looked { environment, scope, observed: Observed::default() }
+        }
+        Begun::Commit { edit } => {
+            let result =
+                Err(format!("writing it panicked; this is a bug in reconcile, please report it: {panic}"));
+            Done::Committed { edit, result, reading: None }
+        }
+    }
+}
+
+fn bug(step: &StepId, panic: &JoinError) -> Failure {
     Failure {
         kind: FailureKind::Bug,
         what: format!("step {step} panicked; this is a bug in reconcile, please report it"),

@@ -8,6 +8,7 @@ mod environment;
 mod executor;
 pub mod linter;
 mod memory;
+mod readings;
 mod refusals;
 mod report;
 mod request;

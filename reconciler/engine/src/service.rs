@@ -1,7 +1,7 @@
 //! The service loop: level-triggered. A wake-up carries no data; every pass decides anew from what is known, so that
 //! restart, missed event and normal run are one path. There is no retry here: the next pass is the retry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use crate::departures::departed;
 use crate::environment::Environment;
 use crate::executor::{Done, Executor};
 use crate::memory::Memory;
+use crate::readings::{accepted_event, refusal, watch_source};
 use crate::refusals::{REFUSED_RETRY, Refusals};
 use crate::report::{REPORT_FORMAT, Report};
 use crate::request::Request;
@@ -23,6 +24,9 @@ use crate::word::Word;
 
 /// A journal that refuses is tried again this often.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+
+/// However quiet everything is, a plan is made anew this often.
+const PLAN_ANEW: Duration = Duration::from_secs(10);
 
 /// What a plan finds out leads to more: a stage is done, so it passed, so its track passed. Never this often.
 const MAX_RECORDINGS: usize = 32;
@@ -79,6 +83,8 @@ pub struct Service<W, J, S> {
     refusals: watch::Sender<Refusals>,
     requests: mpsc::Receiver<Request>,
     stop: CancellationToken,
+    /// When to plan, whatever happens until then; at once, when there is news.
+    plan_at: Instant,
 }
 
 impl<W: World, J: Journal, S: Source> Service<W, J, S> {
@@ -121,6 +127,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             refusals,
             requests,
             stop,
+            plan_at: Instant::now(),
         };
         Ok((service, handle))
     }
@@ -130,7 +137,10 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     pub async fn run(mut self) {
         let mut readings = watch_source(self.source.clone(), self.clock.clone(), self.stop.clone());
         loop {
-            let wake = self.pass();
+            if self.plan_at <= Instant::now() {
+                self.pass();
+            }
+            let wake = self.look_at_what_is_due().min(self.plan_at);
             // In this order, so that two things at one moment always go the same way: people first, then git, then ends,
             // all of which are gathered below. Every arm is safe to drop: what is not taken stays in its queue.
             tokio::select! {
@@ -158,8 +168,25 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         }
     }
 
-    /// One pass over every environment: plan, record, begin. Returns when to come again.
-    fn pass(&mut self) -> Instant {
+    /// There is something new to decide on.
+    fn news(&mut self) {
+        self.plan_at = Instant::now();
+    }
+
+    /// Reads what is due, which needs no plan. Returns when something is due again.
+    fn look_at_what_is_due(&mut self) -> Instant {
+        let now = self.clock.now();
+        for (name, environment) in &mut self.environments {
+            for scope in environment.begins_looking(BTreeSet::new(), now) {
+                self.executor.look(name.clone(), scope);
+            }
+        }
+        let next = self.environments.values().filter_map(Environment::next_look).min();
+        in_time(now, next)
+    }
+
+    /// One pass over every environment: plan, record, begin. Says when to come again.
+    fn pass(&mut self) {
         let now = self.clock.now();
         let may_start = self.memory.flush();
         if let Some((at, reading)) = self.unrecorded.take_if(|_| may_start) {
@@ -169,12 +196,10 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let wakes = names.iter().filter_map(|name| self.pass_one(name, now, may_start)).min();
         self.publish();
         if !may_start || self.memory.error().is_some() {
-            return Instant::now() + JOURNAL_RETRY;
+            self.plan_at = Instant::now() + JOURNAL_RETRY;
+            return;
         }
-        let until = wakes.map_or(Duration::from_secs(3600), |wake| {
-            Duration::try_from(wake.duration_since(now)).unwrap_or_default()
-        });
-        Instant::now() + until
+        self.plan_at = in_time(now, wakes).min(Instant::now() + PLAN_ANEW);
     }
 
     fn pass_one(&mut self, name: &EnvironmentName, now: Timestamp, may_start: bool) -> Option<Timestamp> {
@@ -188,10 +213,8 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let steps = if acts { plan.steps.clone() } else { Vec::new() };
         let edit = if acts { environment.edit_to_write(now) } else { None };
         let news = environment.news(history);
-        for scope in observe {
-            if environment.looking.insert(scope.clone()) {
-                self.executor.look(name.clone(), scope);
-            }
+        for scope in environment.begins_looking(observe, now) {
+            self.executor.look(name.clone(), scope);
         }
         if let Some(edit) = edit {
             self.executor.commit(self.source.clone(), edit);
@@ -241,6 +264,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     fn take(&mut self, done: Done) {
         match done {
             Done::Acted { environment, step, result } => {
+                self.news();
                 match &result {
                     Ok(outcome) => tracing::info!(%step, ?outcome, "done"),
                     Err(failure) => {
@@ -251,10 +275,11 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
                 self.memory.keep(now, Event::StepFinished { environment, step, result });
             }
             Done::Looked { environment, scope, observed } => {
-                if let Some(holder) = self.environments.get_mut(&environment) {
-                    holder.looked(&scope, observed);
+                let holder = self.environments.get_mut(&environment);
+                if holder.is_some_and(|holder| holder.looked(&scope, observed)) {
+                    self.compare_machines(&environment, &scope);
+                    self.news();
                 }
-                self.compare_machines(&environment, &scope);
             }
             Done::Committed { edit, result, reading } => self.committed(&edit, result, reading),
         }
@@ -277,6 +302,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         reading: Option<Reading>,
     ) {
         let now = self.clock.now();
+        self.news();
         if let Some(environment) = self.environments.get_mut(&edit.environment) {
             environment.edited(result.is_ok(), now);
         }
@@ -298,6 +324,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     /// A look at git: a new valid commit is in force from here on. What is not durable is not in force: while the
     /// journal refuses, the reading is kept, and the old commit stays.
     fn read(&mut self, at: Timestamp, reading: Reading) {
+        self.news();
         let mut events: Vec<Event> =
             refusal(&reading).filter(|_| self.errors() != reading.errors).into_iter().collect();
         for desired in reading.revision.iter().flat_map(|revision| revision.environments.values()) {
@@ -344,6 +371,10 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 
     async fn answer(&mut self, request: Request) {
+        // A question is no news.
+        if !matches!(request, Request::Report { .. }) {
+            self.news();
+        }
         match request {
             Request::Report { reply } => {
                 let report = self.report();
@@ -415,14 +446,19 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 
     fn publish(&mut self) {
-        let mut standings = Standings::new();
-        for (name, environment) in &self.environments {
-            let standing = environment.standing(self.memory.history(name));
-            standings.insert(name.clone(), (environment.desired.commit.id.clone(), standing));
-        }
+        let (environments, memory) = (&self.environments, &mut self.memory);
         self.standings.send_if_modified(|last| {
-            let changed = *last != standings;
-            *last = standings;
+            let before = last.len();
+            last.retain(|name, _| environments.contains_key(name));
+            let mut changed = last.len() != before;
+            for (name, environment) in environments {
+                let standing = environment.standing(memory.history(name));
+                let commit = &environment.desired.commit.id;
+                if last.get(name).is_none_or(|last| (&last.0, last.1) != (commit, standing)) {
+                    last.insert(name.clone(), (commit.clone(), standing));
+                    changed = true;
+                }
+            }
             changed
         });
     }
@@ -440,50 +476,8 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 }
 
-fn refusal(reading: &Reading) -> Option<Event> {
-    match &reading.obstacle {
-        Some(model::Reason::RevisionInvalid { commit, .. }) => {
-            Some(Event::Refused { commit: commit.clone(), errors: reading.errors.clone() })
-        }
-        _ => None,
-    }
-}
-
-fn accepted_event(desired: &Desired) -> Event {
-    Event::Accepted {
-        environment: desired.environment.clone(),
-        commit: desired.commit.id.clone(),
-        author: desired.commit.author.clone(),
-        subject: desired.commit.subject.clone(),
-        version: desired.target.clone(),
-        canary: desired.canary.as_ref().map(|canary| canary.version.clone()),
-    }
-}
-
-/// Reads git at once, and again whenever there may be something new. One reading waits at most: a newer one is read
-/// after it.
-fn watch_source<W: World, S: Source>(
-    source: Arc<S>,
-    clock: Clock<W>,
-    stop: CancellationToken,
-) -> mpsc::Receiver<(Timestamp, Reading)> {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let follow = async {
-            loop {
-                let reading = source.read().await;
-                if sender.send((clock.now(), reading)).await.is_err() {
-                    return;
-                }
-                source.changed().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            // Dropping a reading loses nothing: the next service reads again.
-            () = stop.cancelled() => {}
-            () = follow => {}
-        }
-    });
-    receiver
+/// The service's time by the clock of its sleep; far away when there is none.
+fn in_time(now: Timestamp, at: Option<Timestamp>) -> Instant {
+    let far = Duration::from_secs(3600);
+    Instant::now() + at.map_or(far, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }

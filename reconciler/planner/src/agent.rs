@@ -16,14 +16,14 @@ pub(crate) fn quiet(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState)
             "no run of it in the middle of ours",
         ));
     }
-    seen.busy.then(|| Next::Wait(Wait::new(Reason::AgentBusy).watching(host_scope(host), WATCH)))
+    seen.busy.then(|| Next::Wait(Wait::new(Reason::AgentBusy).watching_for_change(host_scope(host), WATCH)))
 }
 
 /// Why a host is not begun yet: it is in the middle of a run.
 pub(crate) fn busy(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Option<Wait> {
     survey.desired.fleet.policy.config_agent.as_ref()?;
     let busy = state.agent.as_ref().is_some_and(|agent| agent.busy);
-    busy.then(|| Wait::new(Reason::AgentBusy).watching(host_scope(host), UNWELL_REFRESH))
+    busy.then(|| Wait::new(Reason::AgentBusy).watching_for_change(host_scope(host), UNWELL_REFRESH))
 }
 
 /// Lets a host go: first its agent, then our mark.

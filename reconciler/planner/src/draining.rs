@@ -91,7 +91,7 @@ pub(crate) fn rows_are_seen(survey: &Survey<'_>, host: &HostView<'_>) -> Result<
             Some(Err(unknown)) => {
                 let (node, kind, detail) = (row.node.clone(), unknown.kind, unknown.detail.clone());
                 let wait = Wait::new(Reason::NodeUnknown { node, kind, detail });
-                return Err(wait.watching(node_scopes(host), UNWELL_REFRESH));
+                return Err(wait.watching_for_change(node_scopes(host), UNWELL_REFRESH));
             }
             Some(Ok(_)) => row_is_the_hosts(host, row)?,
         }
@@ -176,7 +176,7 @@ fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
         },
         None => Reason::FreshFacts,
     };
-    Wait::new(reason).since(since.min(now)).watching(node_scopes(host), WATCH)
+    Wait::new(reason).since(since.min(now)).watching_for_change(node_scopes(host), WATCH)
 }
 
 /// The host's own rows that fit.

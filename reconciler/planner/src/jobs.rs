@@ -158,7 +158,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Err
     if let Some(step) = state.job.as_ref().filter(|step| !errand.is_some_and(|errand| errand.is_job(step))) {
         // Begun before a restart of the service: whatever is wanted now, nobody starts or lets go beside it.
         let wait = Wait::new(Reason::JobRunning { step: step.clone() });
-        return Next::Wait(wait.watching(host_scope(host), WATCH));
+        return Next::Wait(wait.watching_for_change(host_scope(host), WATCH));
     }
     match host.claim {
         ClaimView::Other(claim) => {

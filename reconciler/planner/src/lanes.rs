@@ -120,8 +120,8 @@ fn lane<'a>(
     if back {
         rungs.reverse();
         mark_last(&mut rungs);
-    } else {
-        rungs.splice(0..0, borrowed_migration(stages, track));
+    } else if let Some(rung) = borrowed_migration(stages, track) {
+        rungs.insert(0, rung);
     }
     (!rungs.is_empty()).then_some(Lane { track, target, direction, emergency, rungs })
 }

@@ -41,6 +41,15 @@ pub(crate) struct Wait {
 pub(crate) struct Watch {
     pub(crate) scopes: BTreeSet<Scope>,
     pub(crate) every: jiff::SignedDuration,
+    /// See [`model::Due`].
+    pub(crate) awaited: bool,
+}
+
+impl Watch {
+    /// Watched for what is to show, which is all that is waited for.
+    pub(crate) fn for_change(scopes: BTreeSet<Scope>, every: SignedDuration) -> Self {
+        Self { scopes, every, awaited: false }
+    }
 }
 
 impl Wait {
@@ -57,7 +66,12 @@ impl Wait {
     }
 
     pub(crate) fn watching(self, scopes: BTreeSet<Scope>, every: jiff::SignedDuration) -> Self {
-        Self { watch: Watch { scopes, every }, ..self }
+        Self { watch: Watch { scopes, every, awaited: true }, ..self }
+    }
+
+    /// As [`Self::watching`], where only something else than what is known leads any further.
+    pub(crate) fn watching_for_change(self, scopes: BTreeSet<Scope>, every: jiff::SignedDuration) -> Self {
+        Self { watch: Watch::for_change(scopes, every), ..self }
     }
 }
 

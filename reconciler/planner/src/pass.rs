@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use model::{
-    Action, ActionKind, Failure, HostName, Mode, Plan, Reason, RoleName, Scope, Stage, Step, StepId, Subject,
-    Version, Waiting,
+    Action, ActionKind, Due, Failure, HostName, Mode, Plan, Reason, RoleName, Scope, Stage, Step, StepId,
+    Subject, Version, Waiting,
 };
 
 use crate::capacity::Capacity;
@@ -39,8 +39,8 @@ pub(crate) struct Pass<'s, 'a> {
     pub(crate) steps: Vec<Step>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) observe: BTreeSet<Scope>,
-    /// What is due later, and from when on it may be read along with others.
-    pub(crate) soon: Vec<(Scope, Timestamp)>,
+    /// What is to be looked at later.
+    pub(crate) due: Vec<Due>,
     pub(crate) wake: Option<Timestamp>,
     downloads: usize,
     /// The release that a host is brought to a safe point with, while its steps are planned: what fails there is no
@@ -77,7 +77,7 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
         steps: Vec::new(),
         waiting: Vec::new(),
         observe: BTreeSet::new(),
-        soon: Vec::new(),
+        due: Vec::new(),
         wake: None,
         downloads,
         settles_with: None,
@@ -165,13 +165,13 @@ impl<'s, 'a> Pass<'s, 'a> {
         let next = if goes_on && (its_turn || downloads) {
             position.clone()
         } else if ours {
-            self.watch(&Watch { scopes: node_scopes(host), every: WATCH });
+            self.watch(&Watch::for_change(node_scopes(host), WATCH));
             return self.settle(host);
         } else {
             quiet_until_its_turn(position)
         };
         if ours {
-            self.watch(&Watch { scopes: node_scopes(host), every: WATCH });
+            self.watch(&Watch::for_change(node_scopes(host), WATCH));
         }
         self.take(host, next);
     }
@@ -237,7 +237,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             Ok(Ok(())) => self.start(host, action, "next in line"),
             Ok(Err(wait)) => self.wait_for(Subject::Host(host.name.clone()), wait),
             Err(reason) => {
-                self.watch(&Watch { scopes: node_scopes(host), every: UNWELL_REFRESH });
+                self.watch(&Watch::for_change(node_scopes(host), UNWELL_REFRESH));
                 self.wait_for_role(host, reason);
             }
         }
@@ -288,7 +288,7 @@ impl<'s, 'a> Pass<'s, 'a> {
                 self.start(host, action, "declared out: no new traffic");
             }
             Err(reason) => {
-                let wait = Wait::new(reason).watching(node_scopes(host), UNWELL_REFRESH);
+                let wait = Wait::new(reason).watching_for_change(node_scopes(host), UNWELL_REFRESH);
                 self.wait_for(Subject::Host(host.name.clone()), wait);
             }
         }

@@ -36,7 +36,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, goal: Goal<'_>) -> 
     }
     if let Some(step) = &state.job {
         let wait = Wait::new(Reason::JobRunning { step: step.clone() });
-        return Next::Wait(wait.watching(host_scope(host), WATCH));
+        return Next::Wait(wait.watching_for_change(host_scope(host), WATCH));
     }
     if let ClaimView::Other(claim) = host.claim {
         return Next::Wait(claimed_by_other(survey, claim));
@@ -72,7 +72,7 @@ pub(crate) fn seen<'a>(survey: &Survey<'_>, host: &HostView<'a>) -> Result<&'a H
         Some(Ok(state)) if fresh => Ok(state),
         Some(Err(unknown)) if fresh => {
             let reason = Reason::HostUnknown { kind: unknown.kind, detail: unknown.detail.clone() };
-            Err(Wait::new(reason).watching(host_scope(host), crate::tuning::UNWELL_REFRESH))
+            Err(Wait::new(reason).watching_for_change(host_scope(host), crate::tuning::UNWELL_REFRESH))
         }
         _ => Err(Wait::new(Reason::FreshFacts).watching(host_scope(host), jiff::SignedDuration::ZERO)),
     }

@@ -170,10 +170,10 @@ impl Rehearsal {
     /// When the plan changes by itself. With nothing under way, readings bring no news: the next known end does.
     fn next_turn(&self, plan: &Plan) -> Option<Timestamp> {
         if !self.running.is_empty() || !plan.steps.is_empty() {
-            return plan.wake;
+            return plan.next_turn();
         }
         let ends = plan.waiting.iter().filter_map(|waiting| waiting.reason.until());
-        ends.filter(|until| *until > self.now).min().or(plan.wake)
+        ends.filter(|until| *until > self.now).min().or_else(|| plan.next_turn())
     }
 
     fn is_known(&self, scope: &Scope) -> bool {

@@ -88,7 +88,7 @@ fn overdue(
     let failure = unwell(host, &health_answer(state));
     if activated.times >= MAX_ATTEMPTS {
         let wait = Wait::new(Reason::Halted { version: release.clone(), failure }).since(activated.at);
-        return Next::Wait(wait.watching(host_scope(host), WATCH * 4));
+        return Next::Wait(wait.watching_for_change(host_scope(host), WATCH * 4));
     }
     let until = next_activation(activated.at + within(host), activated.times);
     if survey.now < until {
@@ -165,7 +165,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
         Some(row) => {
             let status = row.row.map_or_else(String::new, |row| row.status.clone());
             let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });
-            Next::Wait(wait.watching(node_scopes(host), WATCH_CLOSELY))
+            Next::Wait(wait.watching_for_change(node_scopes(host), WATCH_CLOSELY))
         }
         None => let_go(survey, host, "back in rotation"),
     }

@@ -34,6 +34,7 @@ pub(crate) fn plan(mut pass: Pass<'_, '_>) -> Plan {
         steps: pass.steps,
         waiting: pass.waiting,
         observe: pass.observe,
+        due: pass.due,
         wake: pass.wake,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use model::{GateName, Mode, Scope};
+use model::{Due, GateName, Mode, Scope};
 
 use crate::gates;
 use crate::next::Watch;
@@ -19,30 +19,38 @@ impl Pass<'_, '_> {
         let hosts = survey.hosts.iter().chain(&survey.workers).chain(&survey.departed);
         for host in hosts.filter(|host| host.in_flight.is_none()) {
             let every = if host.is_unwell() { UNWELL_REFRESH } else { HOST_REFRESH };
-            self.watch_one(Scope::Host(host.name.clone()), host.fact.map(|fact| fact.at), every);
+            self.later(Scope::Host(host.name.clone()), host.fact.map(|fact| fact.at), every, false);
         }
         for node in survey.desired.fleet.nodes() {
             let fact = survey.observed.nodes.get(node);
             let unknown = fact.is_some_and(|fact| fact.value.is_err());
             let every = if unknown { UNWELL_REFRESH } else { NODE_REFRESH };
-            self.watch_one(Scope::Node(node.clone()), fact.map(|fact| fact.at), every);
+            self.later(Scope::Node(node.clone()), fact.map(|fact| fact.at), every, false);
         }
         self.refresh_gates();
         // Asking for new versions refreshes the host's lists: not where nothing may change.
         let follows = !survey.desired.fleet.policy.follows.is_empty();
         if follows && survey.desired.fleet.mode == Mode::Reconcile {
             let at = survey.observed.versions.as_ref().map(|fact| fact.at);
-            self.watch_one(Scope::Versions(survey.desired.environment.clone()), at, VERSIONS_REFRESH);
+            self.later(Scope::Versions(survey.desired.environment.clone()), at, VERSIONS_REFRESH, true);
         }
         self.wake_at(survey.desired.exceptions.next_expiry(survey.now));
-        self.read_along();
+        self.later_once();
     }
 
-    /// Once something has to be read, what would be due soon is read along: every reading that ends by itself costs a pass.
-    fn read_along(&mut self) {
+    /// Each scope once, in order; what is read now is due later only by what it shows then.
+    fn later_once(&mut self) {
+        self.due.sort_by(|a, b| a.scope.cmp(&b.scope));
+        self.due.dedup_by(|next, first| {
+            let same = next.scope == first.scope;
+            if same {
+                *first = first.clone().and(next.clone());
+            }
+            same
+        });
         if !self.observe.is_empty() {
-            let now = self.survey.now;
-            self.observe.extend(self.soon.drain(..).filter(|(_, from)| *from <= now).map(|(scope, _)| scope));
+            let observe = &self.observe;
+            self.due.retain(|due| !observe.contains(&due.scope));
         }
     }
 
@@ -56,7 +64,7 @@ impl Pass<'_, '_> {
         for name in survey.desired.fleet.policy.gates.keys() {
             let every = if ramping || needed.contains(name) { GATE_REFRESH } else { GATE_IDLE_REFRESH };
             let at = survey.observed.gates.get(name).map(|fact| fact.at);
-            self.watch_one(gates::scope(survey, name), at, every);
+            self.later(gates::scope(survey, name), at, every, true);
         }
     }
 
@@ -66,16 +74,16 @@ impl Pass<'_, '_> {
             if !fresh {
                 self.observe.insert(scope.clone());
             } else if watch.every > SignedDuration::ZERO {
-                self.watch_one(scope.clone(), at, watch.every);
+                self.later(scope.clone(), at, watch.every, watch.awaited);
             }
         }
     }
 
-    fn watch_one(&mut self, scope: Scope, at: Option<Timestamp>, every: SignedDuration) {
+    fn later(&mut self, scope: Scope, at: Option<Timestamp>, every: SignedDuration, awaited: bool) {
         match at.map(|at| at + every) {
-            Some(due) if due > self.survey.now => {
-                self.wake_at(Some(due));
-                self.soon.push((scope, due - (every / 4).min(READ_ALONG)));
+            Some(at) if at > self.survey.now => {
+                let from = at - (every / 4).min(READ_ALONG);
+                self.due.push(Due { scope, at, from, every, awaited });
             }
             _ => {
                 self.observe.insert(scope);

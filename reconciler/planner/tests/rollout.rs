@@ -73,7 +73,7 @@ fn a_converged_fleet_needs_nothing_and_is_looked_at_again_later() {
     let quiet = plan(&desired, &observed(&desired, "1.0"), &history(), start());
     assert_eq!((quiet.steps.len(), quiet.waiting.len(), quiet.observe.len()), (0, 0, 0));
     assert_eq!(quiet.standing(false), Standing::Converged);
-    assert!(quiet.wake.is_some());
+    assert!(quiet.next_turn().is_some());
 }
 
 #[test]

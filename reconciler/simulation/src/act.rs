@@ -5,17 +5,19 @@ use std::collections::BTreeSet;
 use model::{Action, Admin, Claim, Failure, FailureKind, HostName, Outcome, RowId, Step};
 
 use crate::balancer::{RowKey, TakenBy};
+use crate::fence::{Owner, saw};
 use crate::host::failure;
 use crate::state::State;
 
 impl State {
-    /// The guard on the host; `fenced`: it does its work. Also S6: what it lets pass has to be of the newest generation.
-    pub(crate) fn guard(&mut self, step: &Step, service: &str, fenced: bool) -> Result<(), Failure> {
+    /// The guard on the host. Also S6: what it lets pass has to be of the newest generation.
+    pub(crate) fn guard(&mut self, step: &Step, owner: &Owner) -> Result<(), Failure> {
         let Some(host) = self.hosts.get(&step.host) else {
             return Err(failure(FailureKind::Unreachable, format!("{}: no such host", step.host)));
         };
-        let newest = host.fences.get(service).copied().unwrap_or_default();
-        if let Some(refusal) = host.refuses(&step.host, step, service).filter(|_| fenced) {
+        let newest = host.fences.get(&owner.service).map(|seen| seen.generation).unwrap_or_default();
+        if let Some(refusal) = host.refuses(&step.host, step, owner).filter(|_| owner.fenced) {
+            let service = &owner.service;
             self.note(&step.host, || format!("refused {} of {service}: {refusal}", step.action.kind()));
             return Err(refusal);
         }
@@ -25,23 +27,17 @@ impl State {
     }
 
     /// The guard on a load balancer node: nothing of an older generation than the highest that was ever there.
-    pub(crate) fn guard_node(
-        &mut self,
-        step: &Step,
-        node: &HostName,
-        service: &str,
-        fenced: bool,
-    ) -> Result<(), Failure> {
+    pub(crate) fn guard_node(&mut self, step: &Step, node: &HostName, owner: &Owner) -> Result<(), Failure> {
         let Some(state) = self.nodes.get_mut(node) else {
             return Err(failure(FailureKind::Unreachable, format!("{node}: no such host")));
         };
-        let fence = state.fences.entry(service.to_owned()).or_default();
-        let newest = *fence;
-        if newest > step.generation && fenced {
-            let what = format!("{node} has seen generation {newest} of {service}");
-            return Err(failure(FailureKind::Superseded, what));
+        let newest = state.fences.get(&owner.service).map(|seen| seen.generation).unwrap_or_default();
+        if let Some(what) = state.fences.get(&owner.service).and_then(|seen| seen.refuses(step, owner)) {
+            if owner.fenced {
+                return Err(failure(FailureKind::Superseded, format!("{node} {what}")));
+            }
         }
-        *fence = newest.max(step.generation);
+        saw(&mut state.fences, step, owner);
         self.is_not_superseded(step, node, newest);
         self.changes += 1;
         Ok(())
@@ -66,15 +62,16 @@ impl State {
     }
 
     /// Our mark, or a newer one in its place.
-    pub(crate) fn claimed(&mut self, step: &Step, service: &str) -> Outcome {
-        let Action::Claim { found } = &step.action else { return Outcome::AlreadyDone };
+    pub(crate) fn claimed(&mut self, step: &Step, owner: &Owner) -> Result<Outcome, Failure> {
+        let Action::Claim { found } = &step.action else { return Ok(Outcome::AlreadyDone) };
+        let service = &owner.service;
         // An older mark of ours knows what it found; whoever did not see it took what it drained for somebody else's.
         let older = self.hosts.get(&step.host).and_then(|host| host.claim.as_ref());
-        let older = older.filter(|older| older.generation < step.generation && older.service == service);
+        let older = older.filter(|older| older.generation < step.generation && older.service == **service);
         let found = &older.map_or_else(|| found.clone(), |older| older.found.clone());
         let claim = Claim {
             generation: step.generation,
-            service: service.to_owned(),
+            service: service.to_string(),
             environment: step.environment.clone(),
             commit: step.commit.clone(),
             found: found.clone(),
@@ -84,20 +81,23 @@ impl State {
         let nodes: BTreeSet<HostName> = self.rows_of(&step.host).into_iter().map(|(node, _)| node).collect();
         for node in nodes {
             // The live world goes there first, and fails when it cannot.
-            let fences = self.nodes.get_mut(&node).map(|node| &mut node.fences);
-            let newest = fences.map(|fences| fences.entry(service.to_owned()).or_default());
-            newest.into_iter().for_each(|newest| *newest = step.generation.max(*newest));
+            let Some(state) = self.nodes.get_mut(&node) else { continue };
+            let refusal = state.fences.get(service).and_then(|seen| seen.refuses(step, owner));
+            if let Some(what) = refusal.filter(|_| owner.fenced) {
+                return Err(failure(FailureKind::Superseded, format!("{node} {what}")));
+            }
+            saw(&mut state.fences, step, owner);
         }
-        let Some(host) = self.hosts.get_mut(&step.host) else { return Outcome::AlreadyDone };
+        let Some(host) = self.hosts.get_mut(&step.host) else { return Ok(Outcome::AlreadyDone) };
         let same = host.claim.as_ref().is_some_and(|old| Claim { at: claim.at, ..old.clone() } == claim);
         if same {
-            return Outcome::AlreadyDone;
+            return Ok(Outcome::AlreadyDone);
         }
         host.claim = Some(claim);
-        host.fences.insert(service.to_owned(), step.generation);
+        saw(&mut host.fences, step, owner);
         self.forget_unseen_drains(step, found);
         self.note(&step.host, || format!("claimed by {service}, generation {}", step.generation));
-        Outcome::Changed("claimed".to_owned())
+        Ok(Outcome::Changed("claimed".to_owned()))
     }
 
     /// A person who drained after the last look was not seen: from here on the one drain bit is ours.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Admin, BackendName, Generation, HostName, LoadBalancerName, Row, RowCheck, ServerName, Track};
+use model::{Admin, BackendName, HostName, LoadBalancerName, Row, RowCheck, ServerName, Track};
 
 use crate::chance::Chance;
+use crate::fence::Fences;
 use crate::host::{Link, Machine};
 use crate::pace::Pace;
 
@@ -68,7 +69,7 @@ pub(crate) struct Node {
     /// Counts HAProxy's workers.
     pub(crate) worker: u32,
     /// The highest generation of each service that ever changed anything here, or claimed a host behind it.
-    pub(crate) fences: BTreeMap<String, Generation>,
+    pub(crate) fences: Fences,
     pub(crate) rows: BTreeMap<RowKey, Server>,
     /// Rows that its configuration has lost.
     pub(crate) lost: BTreeMap<RowKey, Server>,

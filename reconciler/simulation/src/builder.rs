@@ -70,6 +70,7 @@ impl State {
             trace: Vec::new(),
             violations: Vec::new(),
             changes: 0,
+            processes: 0,
             lost_sessions: 0,
             mishaps: crate::proof::Mishaps::default(),
             tally: crate::tally::Tally::default(),

@@ -133,7 +133,8 @@ impl SimWorld {
         let key = (row.backend.clone(), row.server.clone());
         let Some(server) = state.nodes.get(&row.node).and_then(|node| node.rows.get(&key)) else { return };
         let claim = state.hosts.get(&server.host).and_then(|host| host.claim.as_ref());
-        let marked = claim.is_some_and(|claim| *claim.service == *self.service && !claim.found.contains(row));
+        let marked =
+            claim.is_some_and(|claim| *claim.service == *self.owner.service && !claim.found.contains(row));
         // A host that is declared out is drained by us without a mark: another drain cannot be told from ours.
         let ours = marked || (server.taken_by == TakenBy::Us && server.admin == admin);
         let by = match admin {

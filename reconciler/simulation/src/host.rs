@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Activate, Claim, EnvironmentName, Failure, FailureKind, Generation, HostName, PackageName, Role, Service,
+    Activate, Claim, EnvironmentName, Failure, FailureKind, HostName, PackageName, Role, Service,
     ServiceName, Step, StepId, Version,
 };
 
 use crate::agent::Agent;
 use crate::chance::Chance;
+use crate::fence::{Fences, Owner};
 use crate::job::Job;
 
 /// Power and network of a machine.
@@ -164,7 +165,7 @@ pub(crate) struct Host {
     pub(crate) frozen: Vec<StepId>,
     pub(crate) claim: Option<Claim>,
     /// The highest generation of each service that ever claimed this host: kept when the claim goes.
-    pub(crate) fences: BTreeMap<String, Generation>,
+    pub(crate) fences: Fences,
     pub(crate) apt_locked: bool,
     pub(crate) disk_full: bool,
     /// Whether one of its sessions will not end by itself at the next drain.
@@ -297,17 +298,17 @@ impl Host {
     }
 
     /// What the guard on the host says to a changing command: older generations and other services are refused.
-    pub(crate) fn refuses(&self, name: &HostName, step: &Step, service: &str) -> Option<Failure> {
+    pub(crate) fn refuses(&self, name: &HostName, step: &Step, owner: &Owner) -> Option<Failure> {
         let foreign = self
             .claim
             .as_ref()
-            .filter(|claim| claim.service != service || claim.generation > step.generation);
+            .filter(|claim| claim.service != *owner.service || claim.generation > step.generation);
         if let Some(claim) = foreign {
             let what = format!("{name} is claimed by {}, generation {}", claim.service, claim.generation);
             return Some(failure(FailureKind::Superseded, what));
         }
-        let newer = self.fences.get(service).filter(|generation| **generation > step.generation)?;
-        Some(failure(FailureKind::Superseded, format!("{name} has seen generation {newer} of {service}")))
+        let what = self.fences.get(&owner.service)?.refuses(step, owner)?;
+        Some(failure(FailureKind::Superseded, format!("{name} {what}")))
     }
 
     /// Power goes: processes and jobs end where they are, and dpkg with them.

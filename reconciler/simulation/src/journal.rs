@@ -21,6 +21,7 @@ struct Memory {
     /// Handles of earlier openings are dead.
     opening: u64,
     refuses: bool,
+    slow_ms: u64,
     stop: Option<(usize, CancellationToken)>,
     stopped: bool,
 }
@@ -40,6 +41,16 @@ impl MemoryJournal {
     /// From now on appends are refused, or accepted again. What was refused is not written.
     pub fn refuse(&self, refuses: bool) {
         self.memory().refuses = refuses;
+    }
+
+    /// From now on whoever writes waits for so long; 0: no more.
+    pub(crate) fn takes(&self, slow_ms: u64) {
+        self.memory().slow_ms = slow_ms;
+    }
+
+    /// For how long whoever writes has to wait.
+    pub(crate) fn slow_ms(&self) -> u64 {
+        self.memory().slow_ms
     }
 
     /// Whether it refuses to be written.

@@ -15,6 +15,7 @@ mod clock;
 mod database;
 mod end_state;
 mod faults;
+mod fence;
 mod host;
 mod invariants;
 mod job;

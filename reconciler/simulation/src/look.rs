@@ -42,7 +42,7 @@ impl State {
             in_doubt: host.jobs.iter().filter(|(_, job)| is_lost(job)).map(|(id, _)| id.clone()).collect(),
             patches: host.patches.clone(),
             agent: host.agent.as_ref().map(|agent| agent.state(self.now_ms)),
-            last_generation: host.fences.values().max().copied(),
+            last_generation: host.fences.values().map(|seen| seen.generation).max(),
             jobs: self.ended_jobs(name),
         })
     }
@@ -55,7 +55,7 @@ impl State {
             rows: node.rows.iter().map(|(key, server)| (key.clone(), row(server))).collect(),
             sticky: node.sticky.clone(),
             old_sessions: node.old_sessions(self.now_ms),
-            last_generation: node.fences.values().max().copied(),
+            last_generation: node.fences.values().map(|seen| seen.generation).max(),
         })
     }
 

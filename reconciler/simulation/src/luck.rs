@@ -1,10 +1,10 @@
 //! What a proof needs of a world beside its faults: the network's luck, a process that stands still, a clock that jumps,
 //! and an end of all trouble.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{Admin, Failure, FailureKind, HostName, Outcome, RowId, Step};
+use model::{Admin, Failure, FailureKind, HostName, Outcome, Reason, RowId, Step};
 
 use crate::balancer::TakenBy;
 use crate::host::failure;
@@ -31,6 +31,8 @@ pub(crate) enum Mishap {
 pub(crate) struct Still {
     is: AtomicBool,
     moves: Notify,
+    /// Until when it is held up anyway, in the world's time.
+    held_up_ms: AtomicU64,
 }
 
 /// What goes astray, and what people and clocks do.
@@ -44,6 +46,12 @@ impl SimWorld {
     pub fn process_stands_still(&self, still: bool) {
         self.still.is.store(still, Ordering::SeqCst);
         self.still.moves.notify_waiters();
+    }
+
+    /// The process is held up for so long, after whatever held it up before.
+    pub(crate) fn is_held_up(&self, for_ms: u64) {
+        let from_ms = self.still.held_up_ms.load(Ordering::SeqCst).max(self.clock.now_ms());
+        self.still.held_up_ms.store(from_ms + for_ms, Ordering::SeqCst);
     }
 
     /// Whether that process stands still.
@@ -98,6 +106,12 @@ impl SimWorld {
     /// A fault or deed begins to be at work, or ceases to be.
     pub fn meets(&self, what: &str, begins: bool) {
         self.state().tally.meets(what, begins);
+    }
+
+    /// Reasons to wait that somebody was told of.
+    pub(crate) fn tells_reasons<'a>(&self, reasons: impl Iterator<Item = &'a Reason>) {
+        let mut state = self.state();
+        reasons.for_each(|reason| state.tally.waits(reason));
     }
 
     /// What was done and met so far.
@@ -203,10 +217,14 @@ impl SimWorld {
     pub(crate) async fn awake(&self) {
         loop {
             let moves = self.still.moves.notified();
-            if !self.still.is.load(Ordering::SeqCst) {
+            let held_up_ms = self.still.held_up_ms.load(Ordering::SeqCst);
+            if held_up_ms > self.clock.now_ms() {
+                self.clock.until(held_up_ms).await;
+            } else if self.stands_still() {
+                moves.await;
+            } else {
                 return;
             }
-            moves.await;
         }
     }
 

@@ -144,6 +144,8 @@ pub(crate) struct State {
     pub(crate) violations: Vec<Violation>,
     /// Effects of ours.
     pub(crate) changes: u64,
+    /// Processes of services so far.
+    pub(crate) processes: u64,
     /// Sessions that broke because their server went away.
     pub(crate) lost_sessions: u64,
     /// The network's luck.
@@ -184,6 +186,12 @@ impl State {
     /// What the commit that wants a step says, when the world was told where commits come from.
     pub(crate) fn law_of(&mut self, step: &Step) -> Option<Arc<Desired>> {
         self.law.as_mut()?.of(step)
+    }
+
+    /// A number that no process of a service has had.
+    pub(crate) fn next_process(&mut self) -> u64 {
+        self.processes += 1;
+        self.processes
     }
 
     /// Writes a line for people, when anybody reads them.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{ActionKind, Failure, Outcome};
+use model::{ActionKind, Failure, Outcome, Reason};
 
 /// How an action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,8 @@ pub struct Tally {
     pub met: BTreeMap<String, u64>,
     /// Actions that set out while a fault or deed was at work.
     pub pairs: BTreeMap<(String, ActionKind), u64>,
+    /// Reasons to wait, by name, as somebody saw them who asked whenever something went wrong or right again.
+    pub waits: BTreeMap<String, u64>,
     /// Readings of hosts, nodes, gates and sources.
     pub looks: u64,
     at_work: BTreeMap<String, u32>,
@@ -55,6 +57,16 @@ impl Tally {
         *self.actions.entry((kind, how)).or_default() += 1;
     }
 
+    pub(crate) fn waits(&mut self, reason: &Reason) {
+        // `GateNotGreen { gate: …`
+        let told = format!("{reason:?}");
+        let name = told.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        match self.waits.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(self.waits.insert(name.to_owned(), 1)),
+        }
+    }
+
     /// Adds what another world has seen.
     pub fn add(&mut self, other: &Self) {
         for (key, count) in &other.actions {
@@ -63,6 +75,9 @@ impl Tally {
         self.looks += other.looks;
         for (key, count) in &other.met {
             *self.met.entry(key.clone()).or_default() += count;
+        }
+        for (key, count) in &other.waits {
+            *self.waits.entry(key.clone()).or_default() += count;
         }
         for (key, count) in &other.pairs {
             *self.pairs.entry(key.clone()).or_default() += count;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::balancer::TakenBy;
 use crate::builder::Settings;
 use crate::clock::Clock;
+use crate::fence::Owner;
 use crate::host::{Link, failure};
 use crate::invariants::Violation;
 use crate::job::End;
@@ -32,13 +33,11 @@ const KEEPALIVE_MS: u64 = 1_000;
 pub struct SimWorld {
     state: Arc<Mutex<State>>,
     pub(crate) clock: Clock,
-    pub(crate) service: Arc<str>,
+    pub(crate) owner: Owner,
     /// Cancelled when the process that holds this handle is gone.
     dead: CancellationToken,
     /// Whether the process that holds this handle stands still.
     pub(crate) still: Arc<Still>,
-    /// Whether hosts and nodes refuse what is older than what they have seen.
-    pub(crate) fenced: bool,
 }
 
 /// What became of a job that is waited for.
@@ -81,24 +80,25 @@ impl SimWorld {
         Self {
             state: Arc::new(Mutex::new(state)),
             clock,
-            service: Arc::from("reconcile"),
+            owner: Owner { service: Arc::from("reconcile"), process: 0, fenced: true },
             dead: CancellationToken::new(),
             still: Arc::default(),
-            fenced: true,
         }
     }
 
     /// The same world as another service sees it.
     #[must_use]
     pub fn as_service(&self, name: &str) -> Self {
-        Self { service: Arc::from(name), ..self.clone() }
+        let owner = Owner { service: Arc::from(name), ..self.owner.clone() };
+        Self { owner, ..self.clone() }
     }
 
     /// The same world as a process sees it that ends when `dead` is cancelled: from then on nothing that was begun
     /// through this handle goes on, and nothing returns; what has reached a host by then has happened.
     #[must_use]
     pub fn until(&self, dead: &CancellationToken) -> Self {
-        Self { dead: dead.clone(), still: Arc::default(), ..self.clone() }
+        let owner = Owner { process: self.state().next_process(), ..self.owner.clone() };
+        Self { dead: dead.clone(), still: Arc::default(), owner, ..self.clone() }
     }
 
     /// Broken promises so far.
@@ -251,9 +251,7 @@ impl SimWorld {
             | Action::Migrate { .. }
             | Action::Check { .. } => self.act_by_job(step).await,
             Action::Download { .. } => self.download(step).await,
-            Action::Claim { .. } => {
-                self.act_on_host(step, |state, service| Ok(state.claimed(step, service))).await
-            }
+            Action::Claim { .. } => self.act_on_host(step, |state, owner| state.claimed(step, owner)).await,
             Action::Release => self.act_on_host(step, |state, _| Ok(state.released(step))).await,
             Action::PauseAgent { .. } => {
                 self.act_on_host(step, |state, _| Ok(state.agent_paused(step))).await
@@ -268,13 +266,13 @@ impl SimWorld {
     async fn act_on_host(
         &self,
         step: &Step,
-        effect: impl FnOnce(&mut State, &str) -> Result<Outcome, Failure> + Send,
+        effect: impl FnOnce(&mut State, &Owner) -> Result<Outcome, Failure> + Send,
     ) -> Result<Outcome, Failure> {
         let trip = self.trip();
         self.reach(&step.host, trip).await?;
         let result = {
             let mut state = self.state();
-            state.guard(step, &self.service, self.fenced).and_then(|()| effect(&mut state, &self.service))
+            state.guard(step, &self.owner).and_then(|()| effect(&mut state, &self.owner))
         };
         self.reach(&step.host, trip).await?;
         result
@@ -337,9 +335,9 @@ impl SimWorld {
         self.still_there(node).await?;
         let mut state = self.state();
         if !matches!(step.action, Action::Weigh { .. } | Action::Retire { .. }) {
-            state.guard(step, &self.service, self.fenced)?;
+            state.guard(step, &self.owner)?;
         }
-        state.guard_node(step, node, &self.service, self.fenced)?;
+        state.guard_node(step, node, &self.owner)?;
         state.rows_change(step, node)
     }
 
@@ -349,7 +347,7 @@ impl SimWorld {
         self.reach(&step.host, trip).await?;
         {
             let mut state = self.state();
-            state.guard(step, &self.service, self.fenced)?;
+            state.guard(step, &self.owner)?;
             if let Some(refusal) = state.not_ready(step) {
                 return Err(refusal);
             }

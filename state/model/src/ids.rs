@@ -8,23 +8,44 @@ use std::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+/// How much of a text its head holds.
+const HEAD: usize = 15;
+
 /// The text of a name. A pass copies and compares names thousands of times: copying a short one does not allocate, and
-/// most comparisons end with the first eight bytes.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// most comparisons end with its head.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "SmolStr", into = "SmolStr")]
 struct Text {
-    /// The first eight bytes, the first one highest; missing ones are 0. Sorts as the text does, as far as it goes.
-    head: u64,
+    /// The first fifteen bytes, the first one highest; missing ones are 0. Then the text's length, or one more than fits.
+    /// Sorts as the text does, as far as it goes.
+    head: [u64; 2],
     text: SmolStr,
+}
+
+impl Text {
+    fn is_all_in_head(&self) -> bool {
+        self.head[1] & 0xff <= HEAD as u64
+    }
 }
 
 impl From<SmolStr> for Text {
     fn from(text: SmolStr) -> Self {
-        let mut head = [0; 8];
-        head.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte);
-        Self { head: u64::from_be_bytes(head), text }
+        let mut head = [0; HEAD + 1];
+        head.iter_mut().zip(text.bytes().take(HEAD)).for_each(|(to, byte)| *to = byte);
+        head[HEAD] = text.len().min(HEAD + 1) as u8;
+        let (high, low) = head.split_at(8);
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Self { head: [number(high), number(low)], text }
     }
 }
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.head == other.head && (self.is_all_in_head() || self.text == other.text)
+    }
+}
+
+impl Eq for Text {}
 
 impl From<Text> for SmolStr {
     fn from(text: Text) -> Self {
@@ -34,7 +55,10 @@ impl From<Text> for SmolStr {
 
 impl Ord for Text {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.head.cmp(&other.head).then_with(|| self.text.cmp(&other.text))
+        self.head.cmp(&other.head).then_with(|| match self.is_all_in_head() {
+            true => Ordering::Equal,
+            false => self.text.cmp(&other.text),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod progress;
 pub mod release;
 pub mod revision;
+mod same;
 pub mod step;
 pub mod version;
 pub mod waiting;
@@ -46,7 +47,7 @@ pub use pipeline::{
     MigrationJob, Migrations, Moment, OnRed, Promotion, Requirement, Run, Stage, Threshold,
 };
 pub use plan::{
-    Plan, ReleaseEdit, RoleProgress, Scope, Share, StageProgress, StageStanding, Standing, TrackProgress,
+    Due, Plan, ReleaseEdit, RoleProgress, Scope, Share, StageProgress, StageStanding, Standing, TrackProgress,
 };
 pub use progress::{Pass, Pause, Progress, ReachedShare, StageRun};
 pub use release::{

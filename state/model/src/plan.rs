@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{BackendId, Direction, Track};
@@ -30,6 +30,9 @@ pub struct Plan {
     pub waiting: Vec<Waiting>,
     /// What has to be looked at now.
     pub observe: BTreeSet<Scope>,
+    /// What has to be looked at later, in the order of scopes, each once. No reason to plan by itself.
+    #[serde(skip)]
+    pub due: Vec<Due>,
     /// When to plan again if nothing happens before.
     pub wake: Option<Timestamp>,
     /// How far each role is, in the order of work.
@@ -138,6 +141,41 @@ pub enum Scope {
     Versions(EnvironmentName),
 }
 
+/// A reading that is due later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Of what.
+    pub scope: Scope,
+    /// When at the latest.
+    pub at: Timestamp,
+    /// From when on it may be read along with others.
+    pub from: Timestamp,
+    /// How often, while it shows the same.
+    pub every: SignedDuration,
+    /// The reading itself is waited for. Else there is something new to decide only when it shows something else.
+    pub awaited: bool,
+}
+
+impl Due {
+    /// As if it had been read at this time.
+    pub fn since(self, read_at: Timestamp) -> Self {
+        let early = self.at.duration_since(self.from);
+        let at = read_at + self.every;
+        Self { at, from: at - early, ..self }
+    }
+
+    /// Both of one scope in one: as soon and as often as either wants.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            at: self.at.min(other.at),
+            from: self.from.min(other.from),
+            every: self.every.min(other.every),
+            awaited: self.awaited || other.awaited,
+            scope: self.scope,
+        }
+    }
+}
+
 /// How an environment stands, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -153,6 +191,17 @@ pub enum Standing {
 }
 
 impl Plan {
+    /// The reading of a scope that is due later.
+    pub fn due_mut(&mut self, scope: &Scope) -> Option<&mut Due> {
+        let at = self.due.binary_search_by(|due| due.scope.cmp(scope)).ok()?;
+        self.due.get_mut(at)
+    }
+
+    /// When the plan may change if nothing happens before: by itself, or by a reading.
+    pub fn next_turn(&self) -> Option<Timestamp> {
+        self.due.iter().map(|due| due.at).chain(self.wake).min()
+    }
+
     /// How the environment stands. `busy`: steps of it are in flight.
     pub fn standing(&self, busy: bool) -> Standing {
         let over =

@@ -6,7 +6,7 @@ use model::{Desired, History, Mode, Plan, Reason, Standing};
 use super::{Findings, Promise};
 
 pub(super) fn lint(desired: &Desired, history: &History, plan: &Plan, now: Timestamp, found: &mut Findings) {
-    if plan.wake.is_some_and(|wake| wake <= now) {
+    if plan.next_turn().is_some_and(|turn| turn <= now) {
         found.plan(Promise::Liveness, "the plan wakes at a time that is over");
     }
     if is_stuck(desired, history, plan) {
@@ -22,7 +22,7 @@ pub(super) fn lint(desired: &Desired, history: &History, plan: &Plan, now: Times
 /// Not converged, and nobody comes back to it.
 fn is_stuck(desired: &Desired, history: &History, plan: &Plan) -> bool {
     let begins = !(plan.steps.is_empty() && plan.records.is_empty() && plan.edits.is_empty());
-    let looks = !plan.observe.is_empty() || plan.wake.is_some() || !history.in_flight.is_empty();
+    let looks = !plan.observe.is_empty() || plan.next_turn().is_some() || !history.in_flight.is_empty();
     // An environment that has left the repository has no fleet to bring anywhere.
     let has_fleet = desired.fleet.hosts().next().is_some();
     has_fleet && !begins && !looks && plan.waiting.is_empty() && plan.standing(false) != Standing::Converged

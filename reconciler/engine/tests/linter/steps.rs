@@ -123,6 +123,7 @@ fn a_plan_that_nobody_comes_back_to_is_found() {
     scene.plan.observe.clear();
     keeps(&scene);
     scene.plan.wake = None;
+    scene.plan.due.clear();
     breaks(&scene, "Liveness", "nothing is waited for");
 }
 

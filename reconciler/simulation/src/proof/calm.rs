@@ -66,6 +66,7 @@ impl Life<'_> {
         self.source.remote_gone(None);
         self.source.distrust(None);
         self.journal.refuse(false);
+        self.journal.takes(0);
         if let Some(process) = &self.process {
             process.world.process_stands_still(false);
         }

@@ -98,6 +98,8 @@ pub enum Fault {
     Untrusted,
     /// The journal refuses to be written.
     JournalRefuses,
+    /// The journal is slow: the service waits for every write.
+    JournalSlow,
     /// The journal is lost, and the service begins with an empty one.
     JournalLost,
     /// The service is killed.
@@ -221,7 +223,7 @@ const FAULTS: &[Fault] = &[
     Fault::Untrusted,
     Fault::JournalRefuses,
     Fault::JournalLost,
-    Fault::Killed,
+    Fault::JournalSlow,
     Fault::Killed,
     Fault::KilledAfterEvent,
     Fault::KilledAfterEvent,

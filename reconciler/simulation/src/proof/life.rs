@@ -143,12 +143,12 @@ impl<'a> Life<'a> {
         self.restart_at = None;
         let dead = CancellationToken::new();
         let mut world = self.world.until(&dead);
-        world.fenced = self.sabotage != Some(Sabotage::OlderGenerationObeyed);
+        world.owner.fenced = self.sabotage != Some(Sabotage::OlderGenerationObeyed);
         let journal = self.journal.reopen();
         let (desired, _) = watch::channel(Arc::default());
         let started = Service::start(
             Arc::new(BentWorld::new(world.clone(), self.sabotage)),
-            Arc::new(BentJournal::new(journal.clone(), self.sabotage)),
+            Arc::new(BentJournal::new(journal.clone(), world.clone(), self.sabotage)),
             Arc::new(BentSource::new(self.source.clone(), self.sabotage)),
             "reconcile",
             desired,
@@ -175,7 +175,7 @@ impl<'a> Life<'a> {
     /// The world judges a service that has a time for something by the time in which it could work.
     pub(crate) fn tells_whether_it_works(&self) {
         let moves = self.process.as_ref().is_some_and(|process| !process.world.stands_still());
-        self.world.service_works(moves && !self.journal.refuses());
+        self.world.service_works(moves && !self.journal.refuses() && self.journal.slow_ms() == 0);
     }
 
     /// The service is gone at once, wherever it is.
@@ -223,6 +223,8 @@ impl<'a> Life<'a> {
         edges.sort_unstable();
         for (at_ms, at, begins) in edges {
             self.sleep_until(began + Duration::from_millis(at_ms)).await;
+            // For the histogram: what the service waits for now.
+            let _ = self.report().await;
             let happening = &self.scenario.happenings[at];
             let lasts = Duration::from_millis(happening.for_ms);
             match (happening.what, begins) {

@@ -12,7 +12,12 @@ impl Life<'_> {
         let handle = self.process.as_ref()?.handle.clone();
         let (reply, answer) = oneshot::channel();
         handle.requests.send(Request::Report { reply }).await.ok()?;
-        answer.await.ok()
+        let report = answer.await.ok()?;
+        self.world.tells_reasons(report.obstacle.iter());
+        for environment in report.environments.values() {
+            self.world.tells_reasons(environment.plan.waiting.iter().map(|waiting| &waiting.reason));
+        }
+        Some(report)
     }
 
     /// A word about production. Whatever is answered, it was said.

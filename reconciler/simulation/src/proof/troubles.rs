@@ -54,6 +54,7 @@ impl Life<'_> {
             Fault::RemoteGone => self.source.remote_gone(Some("connection refused")),
             Fault::Untrusted => self.source.distrust(Some("no signature")),
             Fault::JournalRefuses => self.journal.refuse(true),
+            Fault::JournalSlow => self.journal.takes(100 * u64::from(which % 8 + 1)),
             Fault::JournalLost => self.journal_is_lost(),
             Fault::Killed => self.kill(),
             Fault::KilledAfterEvent => self.dies_after(usize::from(which % 16) + 1),
@@ -92,6 +93,7 @@ impl Life<'_> {
             Fault::RemoteGone => self.source.remote_gone(None),
             Fault::Untrusted => self.source.distrust(None),
             Fault::JournalRefuses => self.journal.refuse(false),
+            Fault::JournalSlow => self.journal.takes(0),
             Fault::Stopped => self.stands_still(false),
             Fault::Superseded => self.wakes_up_too_late(),
             Fault::DpkgInterrupted
