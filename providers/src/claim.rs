@@ -95,6 +95,15 @@ pub fn memory(service: &str) -> String {
     memory_in(STATE_DIR, service)
 }
 
+/// The generation that a machine's answer, `@@generation` with the memory's line below, makes of ours: where another
+/// process was there with it, that one came first, and the machine is as closed to us as by a later one. None: not so.
+pub(crate) fn taken(answer: &str, us: &Owner) -> Option<Generation> {
+    let (_, rest) = answer.split_once("@@generation\n")?;
+    let (generation, process) = rest.lines().next()?.split_once(' ')?;
+    let ours = generation.parse().ok().map(Generation) == Some(us.generation);
+    (ours && process != us.process).then(|| Generation(us.generation.0.saturating_add(1)))
+}
+
 fn memory_in(folder: &str, service: &str) -> String {
     format!("{folder}/generation.{service}")
 }
@@ -246,6 +255,17 @@ mod tests {
     use super::*;
     use model::RowId;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn our_own_generation_is_taken_where_another_process_came_first() {
+        let us = Owner { service: "a".into(), generation: Generation(3), process: "7-1f".into() };
+        let told = |memory: &str| taken(&format!("@@claim\n@@generation\n{memory}@@end\n"), &us);
+        assert_eq!(told("3 8-1f\n"), Some(Generation(4)));
+        assert_eq!(told("3 7-1f\n"), None, "it was us");
+        assert_eq!(told("2 8-1f\n"), None, "an earlier life");
+        assert_eq!(told("4 8-1f\n"), None, "a later one, which the number tells");
+        assert_eq!(told(""), None, "nobody");
+    }
 
     fn claim(service: &str, generation: u64, rows: &[&str]) -> Claim {
         let row = |name: &&str| RowId { node: "lb".into(), backend: "web".into(), server: (*name).into() };

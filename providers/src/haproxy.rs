@@ -15,7 +15,7 @@ use std::time::Duration;
 use model::{Failure, FailureKind, HostName, NodeState, Outcome, RowId, Unknown, UnknownKind};
 use tokio::task::JoinSet;
 
-use crate::claim::{Fence, succeeded};
+use crate::claim::{Fence, Owner, succeeded, taken};
 use crate::shell::{last_lines, quote, sections};
 use crate::ssh::{Output, Ssh};
 pub use parse::{Unreadable, parse_node};
@@ -69,19 +69,28 @@ impl Command {
     }
 }
 
-/// Reads one node. `socket` is HAProxy's admin socket there, `memory` the file of [`crate::claim::memory`]. Changes nothing.
+/// Reads one node. `socket` is HAProxy's admin socket there, `memory` the file of [`crate::claim::memory`];
+/// `us`: who reads, where that is somebody who has acted. Changes nothing.
 ///
 /// # Errors
 /// The obstacle, as a fact: no connection, no `socat`, no socket, or an answer that we cannot read.
-pub async fn observe(ssh: &Ssh, node: &HostName, socket: &str, memory: &str) -> Result<NodeState, Unknown> {
+pub async fn observe(
+    ssh: &Ssh,
+    node: &HostName,
+    socket: &str,
+    memory: &str,
+    us: Option<&Owner>,
+) -> Result<NodeState, Unknown> {
     let script =
         format!("MEMORY={}\n{}{}", quote(memory), prelude(socket), include_str!("haproxy/observe.sh"));
     let output = ssh.read(node, &script, DEADLINE).await.map_err(|error| error.to_unknown())?;
-    parse_node(&output.stdout).map_err(|error| {
+    let mut state = parse_node(&output.stdout).map_err(|error| {
         let words = last_lines(&output.stderr, 1);
         let detail = if words.is_empty() { error.to_string() } else { words };
         Unknown { kind: UnknownKind::Unreadable, detail }
-    })
+    })?;
+    state.last_generation = us.and_then(|us| taken(&output.stdout, us)).or(state.last_generation);
+    Ok(state)
 }
 
 /// Gives a command to rows on their nodes, all nodes at once, and reads back that it was done.

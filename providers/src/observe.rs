@@ -11,7 +11,7 @@ use model::{
     UnknownKind,
 };
 
-use crate::claim::STATE_DIR;
+use crate::claim::{Owner, STATE_DIR, taken};
 use crate::shell::{command, fill, fill_word, last_lines, quote};
 use crate::ssh::Ssh;
 pub use parse::{Unreadable, parse_host};
@@ -31,6 +31,8 @@ pub struct Subject<'a> {
     pub agent: Option<&'a ConfigAgent>,
     /// The file of [`crate::claim::memory`].
     pub memory: &'a str,
+    /// Who reads, where that is somebody who has acted.
+    pub us: Option<&'a Owner>,
 }
 
 /// Reads a host.
@@ -46,7 +48,7 @@ pub async fn observe(
     host: &HostName,
     subject: Subject<'_>,
 ) -> Result<HostState, Unknown> {
-    let Subject { role, environment, agent, memory } = subject;
+    let Subject { role, environment, agent, memory, us } = subject;
     let script = format!("MEMORY={}\n{}", quote(memory), script(host, role, environment, agent));
     let asked = async {
         match role.health.as_ref().map(|health| &health.probe) {
@@ -65,6 +67,7 @@ pub async fn observe(
     if let Some(health) = health {
         state.health = health;
     }
+    state.last_generation = us.and_then(|us| taken(&output.stdout, us)).or(state.last_generation);
     Ok(state)
 }
 

@@ -7,14 +7,15 @@ mod place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::{DesiredByName, World};
 use jiff::Timestamp;
 use model::{
     Action, Check, CheckRun, Claim, EnvironmentName, Fact, Failure, FailureKind, GateName, GateState,
-    HostName, HostState, JobKey, JobKind, JobName, LoadBalancer, NodeState, Observed, Outcome, RowId, Scope,
-    Step, Track, Unknown, UnknownKind, Version,
+    Generation, HostName, HostState, JobKey, JobKind, JobName, LoadBalancer, NodeState, Observed, Outcome,
+    RowId, Scope, Step, Track, Unknown, UnknownKind, Version,
 };
 use providers::agent::{self, Pause};
 use providers::apt::{self, Install};
@@ -61,6 +62,8 @@ pub struct LiveWorld {
     service: String,
     /// Of this world, as the fence on hosts tells it from another with the same generation.
     process: String,
+    /// Of the newest step; 0: this world was only looked at.
+    generation: AtomicU64,
     gitlab: Option<GitlabAccess>,
     desired: watch::Receiver<Arc<DesiredByName>>,
 }
@@ -80,7 +83,8 @@ impl LiveWorld {
         let (prober, http) = (Prober::new()?, Http::new()?);
         let process = format!("{}-{:x}", std::process::id(), Timestamp::now().as_nanosecond());
         let (ssh, service) = (Arc::new(ssh), service.into());
-        Ok(Self { ssh, prober, http, service, process, gitlab: None, desired })
+        let generation = AtomicU64::new(0);
+        Ok(Self { ssh, prober, http, service, process, generation, gitlab: None, desired })
     }
 
     /// The same world, which can run GitLab's pipelines.
@@ -94,6 +98,16 @@ impl LiveWorld {
         self.ssh.close_all();
     }
 
+    fn owner(&self, generation: Generation) -> Owner {
+        Owner { service: self.service.clone(), generation, process: self.process.clone() }
+    }
+
+    /// Who we are on hosts and nodes. None: nothing was done through this world yet.
+    fn us(&self) -> Option<Owner> {
+        let generation = self.generation.load(Ordering::Relaxed);
+        (generation > 0).then(|| self.owner(Generation(generation)))
+    }
+
     fn desired(&self) -> Arc<DesiredByName> {
         Arc::clone(&self.desired.borrow())
     }
@@ -103,14 +117,15 @@ impl LiveWorld {
         let agent = place.agent.as_ref();
         let memory = claim::memory(&self.service);
         let (role, environment) = (&place.role, &place.environment);
-        let subject = observe::Subject { role, environment, agent, memory: &memory };
+        let us = self.us();
+        let subject = observe::Subject { role, environment, agent, memory: &memory, us: us.as_ref() };
         observe::observe(&self.ssh, &self.prober, host, subject).await
     }
 
     async fn node(&self, node: &HostName) -> Result<NodeState, Unknown> {
         let socket = self.balancer(node, |balancer| balancer.socket.clone());
         let socket = socket.ok_or_else(|| nowhere("it is in no load balancer of the accepted revision"))?;
-        haproxy::observe(&self.ssh, node, &socket, &claim::memory(&self.service)).await
+        haproxy::observe(&self.ssh, node, &socket, &claim::memory(&self.service), self.us().as_ref()).await
     }
 
     async fn gate(
@@ -144,8 +159,8 @@ impl LiveWorld {
 
     async fn carry_out(&self, step: &Step) -> Result<Outcome, Failure> {
         let Step { host, id, action, .. } = step;
-        let (service, process) = (self.service.clone(), self.process.clone());
-        let owner = &Owner { service, generation: step.generation, process };
+        self.generation.fetch_max(step.generation.0, Ordering::Relaxed);
+        let owner = &self.owner(step.generation);
         match action {
             Action::Download { packages } => {
                 let deadline = Duration::try_from(step.deadline).unwrap_or(Duration::from_secs(900));

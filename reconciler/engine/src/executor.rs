@@ -21,7 +21,14 @@ pub(crate) enum Done {
     /// A reading.
     Looked { environment: EnvironmentName, scope: Scope, observed: Observed },
     /// A commit of the service, with what git shows after it.
-    Committed { edit: ReleaseEdit, result: Result<CommitId, String>, reading: Option<Reading> },
+    Committed(Box<Committed>),
+}
+
+/// A commit that was written, or could not be.
+pub(crate) struct Committed {
+    pub(crate) edit: ReleaseEdit,
+    pub(crate) result: Result<CommitId, String>,
+    pub(crate) reading: Option<Reading>,
 }
 
 /// What a task is for, so that one that panics is told too.
@@ -72,7 +79,7 @@ impl<W: World> Executor<W> {
         let task = self.tasks.spawn(async move {
             let result = source.commit(&edit).await;
             let reading = if result.is_ok() { Some(source.read().await) } else { None };
-            Done::Committed { edit, result, reading }
+            Done::Committed(Box::new(Committed { edit, result, reading }))
         });
         self.begun.insert(task.id(), begun);
     }
@@ -122,7 +129,7 @@ fn panicked(begun: Begun, panic: &JoinError) -> Done {
         Begun::Commit { edit } => {
             let result =
                 Err(format!("writing it panicked; this is a bug in reconcile, please report it: {panic}"));
-            Done::Committed { edit, result, reading: None }
+            Done::Committed(Box::new(Committed { edit, result, reading: None }))
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::departures::departed;
 use crate::environment::Environment;
-use crate::executor::{Done, Executor};
+use crate::executor::{Committed, Done, Executor};
 use crate::memory::Memory;
 use crate::readings::{accepted_event, refusal, watch_source};
 use crate::refusals::{REFUSED_RETRY, Refusals};
@@ -281,7 +281,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
                     self.news();
                 }
             }
-            Done::Committed { edit, result, reading } => self.committed(&edit, result, reading),
+            Done::Committed(committed) => self.committed(*committed),
         }
     }
 
@@ -295,12 +295,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         }
     }
 
-    fn committed(
-        &mut self,
-        edit: &model::ReleaseEdit,
-        result: Result<model::CommitId, String>,
-        reading: Option<Reading>,
-    ) {
+    fn committed(&mut self, Committed { edit, result, reading }: Committed) {
         let now = self.clock.now();
         self.news();
         if let Some(environment) = self.environments.get_mut(&edit.environment) {

@@ -100,19 +100,21 @@ impl State {
         Ok(Outcome::Changed("claimed".to_owned()))
     }
 
-    /// A person who drained after the last look was not seen: from here on the one drain bit is ours.
     fn forget_unseen_drains(&mut self, step: &Step, found: &BTreeSet<RowId>) {
-        let noticed_ms = self.had_to_know_ms(step);
         for (node, key) in self.rows_of(&step.host) {
             let row_id = RowId { node: node.clone(), backend: key.0.clone(), server: key.1.clone() };
-            let Some(row) = self.nodes.get_mut(&node).and_then(|node| node.rows.get_mut(&key)) else {
-                continue;
-            };
-            if matches!(row.taken_by, TakenBy::Person(at_ms) if at_ms >= noticed_ms)
-                && !found.contains(&row_id)
-            {
-                row.taken_by = TakenBy::Us;
+            if !found.contains(&row_id) {
+                self.forget_unseen_drain(step, &node, &key);
             }
+        }
+    }
+
+    /// A person who drained after the last look was not seen: from here on the one drain bit is ours.
+    fn forget_unseen_drain(&mut self, step: &Step, node: &HostName, key: &RowKey) {
+        let noticed_ms = self.had_to_know_ms(step);
+        let row = self.nodes.get_mut(node).and_then(|node| node.rows.get_mut(key));
+        if let Some(row) = row.filter(|row| matches!(row.taken_by, TakenBy::Person(at) if at >= noticed_ms)) {
+            row.taken_by = TakenBy::Us;
         }
     }
 
@@ -171,6 +173,7 @@ impl State {
 
     /// A row of a host that is declared out. Whoever has it in maintenance may keep it there.
     fn retired(&mut self, step: &Step, id: &RowId, key: &RowKey) -> bool {
+        self.forget_unseen_drain(step, &id.node, key);
         let row = self.nodes.get(&id.node).and_then(|node| node.rows.get(key));
         let takes_part = row.is_some_and(|row| row.admin == Admin::Ready);
         takes_part && self.taken_out(step, id, key, Admin::Drain)

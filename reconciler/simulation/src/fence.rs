@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{Generation, Step};
 
@@ -15,6 +16,24 @@ pub(crate) struct Owner {
     pub(crate) process: u64,
     /// Whether anybody asks the fence.
     pub(crate) fenced: bool,
+    /// Of the newest step; 0: nothing was done yet.
+    pub(crate) generation: Arc<AtomicU64>,
+}
+
+impl Owner {
+    /// Who has done nothing yet, in a world without any other process.
+    pub(crate) fn first(service: &str) -> Self {
+        Self { service: Arc::from(service), process: 0, fenced: true, generation: Arc::default() }
+    }
+
+    /// The highest generation that a machine remembers, as a reading tells it: where another process was there with our
+    /// own, that one came first, and it counts as the next one.
+    pub(crate) fn remembered(&self, fences: &Fences) -> Option<Generation> {
+        let ours = Generation(self.generation.load(Ordering::Relaxed));
+        let taken = |seen: &&Seen| seen.generation == ours && seen.process != self.process;
+        let taken = fences.get(&self.service).filter(taken).map(|_| Generation(ours.0 + 1));
+        taken.or_else(|| fences.values().map(|seen| seen.generation).max())
+    }
 }
 
 /// The newest of each service that was there.

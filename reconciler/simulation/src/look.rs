@@ -9,6 +9,7 @@ use model::{
 };
 
 use crate::balancer::Server;
+use crate::fence::Owner;
 use crate::host::{Host, Live, Phase, Process, Run};
 use crate::job::{End, Job};
 use crate::state::State;
@@ -17,7 +18,7 @@ use crate::state::State;
 const STEADY_MS: u64 = 10_000;
 
 impl State {
-    pub(crate) fn host_state(&self, name: &HostName) -> Result<HostState, Unknown> {
+    pub(crate) fn host_state(&self, name: &HostName, reader: &Owner) -> Result<HostState, Unknown> {
         let Some(host) = self.hosts.get(name) else { return Err(nowhere(name)) };
         Ok(HostState {
             machine_id: host.machine_id.clone(),
@@ -42,12 +43,12 @@ impl State {
             in_doubt: host.jobs.iter().filter(|(_, job)| is_lost(job)).map(|(id, _)| id.clone()).collect(),
             patches: host.patches.clone(),
             agent: host.agent.as_ref().map(|agent| agent.state(self.now_ms)),
-            last_generation: host.fences.values().map(|seen| seen.generation).max(),
+            last_generation: reader.remembered(&host.fences),
             jobs: self.ended_jobs(name),
         })
     }
 
-    pub(crate) fn node_state(&self, name: &HostName) -> Result<NodeState, Unknown> {
+    pub(crate) fn node_state(&self, name: &HostName, reader: &Owner) -> Result<NodeState, Unknown> {
         let Some(node) = self.nodes.get(name) else { return Err(nowhere(name)) };
         let row = |row: &Server| row.row(self.now_ms);
         Ok(NodeState {
@@ -55,7 +56,7 @@ impl State {
             rows: node.rows.iter().map(|(key, server)| (key.clone(), row(server))).collect(),
             sticky: node.sticky.clone(),
             old_sessions: node.old_sessions(self.now_ms),
-            last_generation: node.fences.values().map(|seen| seen.generation).max(),
+            last_generation: reader.remembered(&node.fences),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The handle of a simulated world, and the seam towards the service.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::World;
@@ -80,7 +81,7 @@ impl SimWorld {
         Self {
             state: Arc::new(Mutex::new(state)),
             clock,
-            owner: Owner { service: Arc::from("reconcile"), process: 0, fenced: true },
+            owner: Owner::first("reconcile"),
             dead: CancellationToken::new(),
             still: Arc::default(),
         }
@@ -97,7 +98,8 @@ impl SimWorld {
     /// through this handle goes on, and nothing returns; what has reached a host by then has happened.
     #[must_use]
     pub fn until(&self, dead: &CancellationToken) -> Self {
-        let owner = Owner { process: self.state().next_process(), ..self.owner.clone() };
+        let process = self.state().next_process();
+        let owner = Owner { process, generation: Arc::default(), ..self.owner.clone() };
         Self { dead: dead.clone(), still: Arc::default(), owner, ..self.clone() }
     }
 
@@ -220,6 +222,7 @@ impl SimWorld {
 
     fn decided(&self, step: &Step) {
         let mut state = self.state();
+        self.owner.generation.fetch_max(step.generation.0, Ordering::Relaxed);
         let now_ms = state.now_ms;
         state.decided_ms.entry(step.id.clone()).or_insert(now_ms);
     }
@@ -442,12 +445,12 @@ impl SimWorld {
         let mut observed = Observed::default();
         match scope {
             Scope::Host(name) => {
-                let seen = self.look(name, |state| state.host_state(name)).await;
+                let seen = self.look(name, |state| state.host_state(name, &self.owner)).await;
                 let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
                 observed.hosts.insert(name.clone(), Fact { at, value });
             }
             Scope::Node(name) => {
-                let seen = self.look(name, |state| state.node_state(name)).await;
+                let seen = self.look(name, |state| state.node_state(name, &self.owner)).await;
                 let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
                 observed.nodes.insert(name.clone(), Fact { at, value });
             }

@@ -93,6 +93,21 @@ fn maintenance_of_a_host_that_is_declared_out_is_somebody_elses() {
     all_live([10564, 10665]);
 }
 
+#[test]
+fn whoever_comes_second_with_one_generation_says_so_until_a_person_adopts() {
+    all_live([340, 11271]);
+}
+
+#[test]
+fn a_drain_that_nobody_could_see_before_ours_is_ours() {
+    all_live([766]);
+}
+
+#[test]
+fn what_an_older_service_drained_beside_the_newer_one_is_given_back_by_a_person() {
+    all_live([5252]);
+}
+
 /// The first seeds, a hundred or as many as `PROVE_SEEDS` says, up to the first one that breaks a promise.
 #[test]
 fn the_first_seeds_keep_every_promise() {

@@ -11,7 +11,7 @@ use simulation::{Catcher, Ending, Sabotage, Scenario, live_bent};
 /// Each defect, the first seed in whose life it is caught, and by what.
 #[rustfmt::skip]
 const TABLE: [(Sabotage, u64, Catcher); 25] = [
-    (FloorOfSecondNode,     185, By(S1)),
+    (FloorOfSecondNode,     258, By(S1)),
     (DoubleBudget,            1, By(S1)),
     (ReadyBeforeHealth,       9, By(S1)),
     (WeightRoundedUp,         1, By(S2)),
@@ -20,21 +20,21 @@ const TABLE: [(Sabotage, u64, Catcher); 25] = [
     (LeftBehind,              2, Liveness),
     (VetoIgnoredGoingBack,  380, By(S5)),
     (OlderGenerationObeyed,   3, By(S6)),
-    (MigratedAgain,         195, By(S7)),
+    (MigratedAgain,         464, By(S7)),
     (AnswerTakenForFailure,  13, By(S7)),
     (OldGateReading,        258, By(S8)),
     (NoDataTakenForGreen,   258, By(S8)),
-    (HoldIgnored,           116, By(S9)),
+    (HoldIgnored,            62, By(S9)),
     (FreezeIgnored,           7, By(S9)),
     (PauseForgotten,         68, By(S9)),
     (UntrustedCommit,         3, By(S10)),
     (ReportIgnored,          34, By(S11)),
     (FoundForgotten,         21, By(S12)),
-    (UndrainsOthers,         10, By(S12)),
+    (UndrainsOthers,          4, By(S3)),
     (AgentOverlooked,         1, By(Agent)),
     (MarkStays,               1, Liveness),
     (DeafToGit,               1, Liveness),
-    (NewestInstead,          10, By(S7)),
+    (NewestInstead,           1, By(S7)),
     (OldReading,              1, By(S7)),
 ];
 

@@ -211,7 +211,8 @@ pub struct HostState {
     pub patches: BTreeSet<String>,
     /// The configuration agent, where there is one.
     pub agent: Option<AgentState>,
-    /// The highest generation of our service that ever claimed the host, as it remembers.
+    /// The highest generation of our service that ever claimed the host, as it remembers. Where another process was there
+    /// with our own, which therefore came first, it counts as the next one.
     pub last_generation: Option<Generation>,
     /// Migrations and checks of ours that began there, with their exit codes; -1: no end is recorded.
     pub jobs: BTreeMap<JobName, i32>,
@@ -322,7 +323,8 @@ pub struct NodeState {
     pub sticky: BTreeSet<BackendName>,
     /// Sessions that live in workers from before a reload, by row.
     pub old_sessions: BTreeMap<(BackendName, ServerName), u32>,
-    /// The highest generation of our service that changed the node or claimed a host behind it, as it remembers.
+    /// The highest generation of our service that changed the node or claimed a host behind it, as it remembers; counted as
+    /// a host's.
     #[serde(default)]
     pub last_generation: Option<Generation>,
 }

@@ -12,10 +12,12 @@
 #[path = "../reasons.rs"]
 mod reasons;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use model::ActionKind;
 use simulation::{Catch, Catcher, Ending, Lived, Sabotage, Scenario, Tally, live_bent, shrink};
 
 /// A life is thousands of plans, each of which allocates: a fifth of the time.
@@ -255,5 +257,10 @@ impl Worked {
             let kinds: Vec<String> = pairs.map(|((_, kind), count)| format!("{kind} {count}")).collect();
             println!("{met:>12}  {what}: {}", kinds.join(", "));
         }
+        let kinds: BTreeSet<ActionKind> = self.tally.actions.keys().map(|(kind, _)| *kind).collect();
+        let all = self.tally.met.keys().flat_map(|what| kinds.iter().map(move |kind| (what.clone(), *kind)));
+        let never = all.filter(|pair| !self.tally.pairs.contains_key(pair));
+        let never: Vec<String> = never.map(|(what, kind)| format!("{what} with {kind}")).collect();
+        println!("{:>12}  {} pairs: {}", "never", never.len(), never.join(", "));
     }
 }

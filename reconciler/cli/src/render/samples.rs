@@ -90,6 +90,7 @@ fn plan() -> Plan {
         )],
         waiting: waiting(),
         observe: BTreeSet::new(),
+        due: Vec::new(),
         wake: None,
         progress: vec![progress("gitaly", 1, 0, 0), progress("web", 4, 0, 1)],
         notes: vec!["web-02 is drained by somebody else".into()],

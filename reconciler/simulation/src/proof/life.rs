@@ -74,7 +74,8 @@ pub(crate) struct Life<'a> {
     /// Versions that were targets, newest last.
     pub(crate) versions: Vec<Version>,
     pub(crate) nightlies: u32,
-    pub(crate) journal_was_lost: bool,
+    /// Something was done that is in no journal any more: it was lost, or an older service went on beside it.
+    pub(crate) journal_lacks: bool,
     /// What is wrong with its services.
     sabotage: Option<Sabotage>,
     events: usize,
@@ -121,7 +122,7 @@ impl<'a> Life<'a> {
             restart_at: None,
             versions: vec![first],
             nightlies: 0,
-            journal_was_lost: false,
+            journal_lacks: false,
             sabotage,
             events: 0,
             traced,

@@ -44,14 +44,14 @@ impl Life<'_> {
         for (name, environment) in &report.environments {
             for waiting in &environment.plan.waiting {
                 self.answers(name, &waiting.subject, &waiting.reason).await;
-                if self.journal_was_lost {
+                if self.journal_lacks {
                     self.gives_back(&waiting.reason);
                 }
             }
         }
     }
 
-    /// Whoever lost the journal is asked whose the drains are that nobody knows of.
+    /// Whoever lost a journal, or had two services, is asked whose the drains are that nobody knows of.
     fn gives_back(&self, reason: &Reason) {
         if let Reason::ForeignDrain { rows } = reason {
             rows.iter().for_each(|row| self.world.person_sets(row, model::Admin::Ready));

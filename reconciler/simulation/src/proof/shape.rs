@@ -327,7 +327,7 @@ fn agent() -> ConfigAgent {
         resume: word("start"),
         active: word("is-active"),
         busy: None,
-        pin: None,
+        pin: Some(words(&["pin", "{track}", "{version}"])),
     }
 }
 

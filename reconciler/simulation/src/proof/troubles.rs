@@ -136,7 +136,7 @@ impl Life<'_> {
 
     fn journal_is_lost(&mut self) {
         self.kill();
-        self.journal_was_lost = true;
+        self.journal_lacks = true;
         self.counts_events();
         self.journal = crate::MemoryJournal::new();
         self.world.is_judged_by(&self.source, &self.journal);
@@ -164,6 +164,7 @@ impl Life<'_> {
             return;
         }
         self.stands_still(true);
+        self.journal_lacks = true;
         self.superseded = self.process.take();
         self.journal = crate::MemoryJournal::holding(self.journal.events());
         self.world.is_judged_by(&self.source, &self.journal);
