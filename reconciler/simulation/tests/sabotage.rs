@@ -67,3 +67,11 @@ fn no_defect_and_no_promise_is_left_out() {
     let promises = [S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, Agent].map(By);
     assert_eq!(caught, promises.into_iter().chain([Liveness]).collect());
 }
+
+/// One defect breaks two promises, and the other one is often seen first.
+#[test]
+fn a_point_of_no_return_while_an_earlier_version_runs_is_seen() {
+    let Ending::Broken(violation) = lived(10, Some(LeftBehind)) else { panic!("kept") };
+    assert_eq!(violation.promise, S4);
+    assert!(violation.what.contains("post-deployment"), "{}", violation.what);
+}
