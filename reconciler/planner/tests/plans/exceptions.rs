@@ -1,13 +1,10 @@
 //! What people, time and accidents say against a release: vetoes, freezes, rollbacks, emergencies, outs, patches.
 
-mod fleet;
-mod release;
-
-use fleet::{host, row, start, version};
+use crate::fleet::{host, row, start, version};
+use crate::release::{desired, history, kinds, observed, primary, set_gate, stages};
 use jiff::SignedDuration;
 use model::*;
 use planner::{plan, preview};
-use release::{desired, history, kinds, observed, primary, set_gate, stages};
 
 #[test]
 fn a_veto_a_hold_and_a_pause_stop_everything_new() {

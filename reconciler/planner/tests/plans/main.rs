@@ -1,0 +1,15 @@
+//! What the planner decides, told as stories and asked of recorded lives. One program, so that it is linked once for
+//! every mutant.
+
+mod budgets;
+mod departing;
+mod exceptions;
+#[path = "../fleet/mod.rs"]
+mod fleet;
+mod leaving;
+mod pipeline;
+mod recorded;
+#[path = "../release/mod.rs"]
+mod release;
+mod rollout;
+mod shares;
