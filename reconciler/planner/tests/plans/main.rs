@@ -3,13 +3,17 @@
 
 mod budgets;
 mod departing;
+mod errands;
 mod exceptions;
 #[path = "../fleet/mod.rs"]
 mod fleet;
+mod following;
+mod freezes;
 mod leaving;
 mod pipeline;
 mod recorded;
 #[path = "../release/mod.rs"]
 mod release;
 mod rollout;
+mod sessions;
 mod shares;
