@@ -64,7 +64,7 @@ fn a_stage_begins_works_and_passes_with_one_release() {
     assert!(!history.progress.has_passed(&stage, &version("1.1")));
     apply(&mut history, 3, event(passed, "1.1"));
     let run = |history: &History| {
-        let run = history.progress.runs[&"fleet".into()].clone();
+        let run = history.progress.runs["fleet"].clone();
         (run.version.to_string(), run.began, run.worked, run.passed)
     };
     assert_eq!(run(&history), ("1.1".into(), at(1), Some(at(2)), Some(at(3))));
@@ -129,7 +129,7 @@ fn a_gate_is_remembered_as_it_last_turned() {
             value: String::new(),
         };
         apply(&mut history, seconds, turned);
-        let turn = &history.progress.gates[&"alerts".into()];
+        let turn = &history.progress.gates["alerts"];
         assert_eq!((turn.verdict, turn.at), (verdict, at(seconds)));
     }
 }
@@ -198,14 +198,14 @@ fn a_lost_connection_is_not_the_end_of_a_job() {
     let mut history = history();
     done(&mut history, 1, &step("s", migrate(pre_migration("1.1"))), Err(failure(FailureKind::Unreachable)));
     assert_eq!(history.progress.jobs[&pre_migration("1.1")].state, JobState::Begun { at: at(1) });
-    assert_eq!(history.troubles[&"web-01".into()].action, ActionKind::Migrate);
+    assert_eq!(history.troubles["web-01"].action, ActionKind::Migrate);
 }
 
 #[test]
 fn a_step_without_a_job_that_fails_as_a_job_would_is_a_trouble() {
     let mut history = history();
     done(&mut history, 1, &step("s", install()), Err(failure(FailureKind::CommandFailed)));
-    assert_eq!(history.troubles[&"web-01".into()].attempts, 1);
+    assert_eq!(history.troubles["web-01"].attempts, 1);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn a_step_begins_once_and_ends_only_after_that() {
 fn facts_of_the_host_and_its_load_balancers_are_stale_when_a_step_begins_and_when_it_ends() {
     let mut history = history();
     started(&mut history, 1, &step("s1", drain()));
-    let last = |history: &History, name: &str| history.last_action.get(&name.into()).copied();
+    let last = |history: &History, name: &str| history.last_action.get(name).copied();
     assert_eq!((last(&history, "web-01"), last(&history, "fe-01")), (Some(at(1)), Some(at(1))));
     finished(&mut history, 4, "s1", changed());
     assert_eq!((last(&history, "web-01"), last(&history, "fe-01")), (Some(at(4)), Some(at(4))));
@@ -47,7 +47,7 @@ fn facts_of_the_host_and_its_load_balancers_are_stale_when_a_step_begins_and_whe
 fn a_claim_stands_with_what_was_found_until_it_is_released() {
     let mut history = history();
     done(&mut history, 1, &step("s1", claim()), changed());
-    let claimed = history.claims.get(&"web-01".into()).unwrap().clone();
+    let claimed = history.claims.get("web-01").unwrap().clone();
     assert_eq!((claimed.generation, claimed.service.as_str(), claimed.at), (Generation(3), "deploy", at(2)));
     assert_eq!((claimed.commit, claimed.found), (CommitId::new("c1"), BTreeSet::from([row("found")])));
     done(&mut history, 3, &step("s2", Action::Release), changed());
@@ -73,7 +73,7 @@ fn a_drain_or_maintenance_is_dated_by_its_end_until_the_rows_are_ready() {
     let mut history = history();
     for action in [drain(), Action::Maint { rows: rows() }] {
         done(&mut history, 1, &step("s1", action), changed());
-        assert_eq!(history.drained[&"web-01".into()], at(2));
+        assert_eq!(history.drained["web-01"], at(2));
         done(&mut history, 3, &step("s2", ready(ReadyBecause::Healthy)), changed());
         assert!(history.drained.is_empty());
         assert!(history.troubles.is_empty());
@@ -85,25 +85,25 @@ fn activations_are_counted_for_each_release() {
     let mut history = history();
     done(&mut history, 1, &step("s1", activate()), changed());
     done(&mut history, 3, &step("s2", activate()), changed());
-    let activated = &history.activated[&"web-01".into()];
+    let activated = &history.activated["web-01"];
     assert_eq!((activated.times, activated.at, activated.version.as_str()), (2, at(4), "1.1"));
     let other = Step { version: version("1.2"), ..step("s3", activate()) };
     done(&mut history, 5, &other, changed());
-    assert_eq!(history.activated[&"web-01".into()].times, 1);
+    assert_eq!(history.activated["web-01"].times, 1);
 }
 
 #[test]
 fn who_is_retired_without_our_mark_is_claimed_and_who_has_it_keeps_it() {
     let mut history = history();
     done(&mut history, 1, &step("s1", retire()), changed());
-    let claimed = history.claims[&"web-01".into()].clone();
+    let claimed = history.claims["web-01"].clone();
     assert_eq!(claimed.found, BTreeSet::from([row("found")]));
     assert!(history.retired.is_empty());
-    assert_eq!(history.drained[&"web-01".into()], at(2));
+    assert_eq!(history.drained["web-01"], at(2));
     done(&mut history, 5, &step("s2", retire()), changed());
-    assert_eq!(history.claims[&"web-01".into()], claimed);
-    assert_eq!(history.retired[&"web-01".into()], rows());
-    assert_eq!(history.drained[&"web-01".into()], at(2), "drained since the first time");
+    assert_eq!(history.claims["web-01"], claimed);
+    assert_eq!(history.retired["web-01"], rows());
+    assert_eq!(history.drained["web-01"], at(2), "drained since the first time");
     done(&mut history, 7, &step("s3", Action::Release), changed());
     assert!(history.retired.is_empty() && history.drained.is_empty());
 }
@@ -166,10 +166,10 @@ fn a_new_service_finds_nothing_under_way_and_assumes_that_it_was_begun() {
     assert_eq!(history.generation, Generation(4));
     assert_eq!(history.claims.keys().collect::<Vec<_>>(), [&"claimed".into(), &"retired".into()]);
     assert_eq!(history.drained.keys().collect::<Vec<_>>(), [&"drained".into(), &"retired".into()]);
-    let activated = &history.activated[&"activated".into()];
+    let activated = &history.activated["activated"];
     assert_eq!((activated.times, activated.at), (0, at(9)));
-    assert_eq!(history.last_action[&"installed".into()], at(9));
-    assert_eq!(history.last_action[&"fe-01".into()], at(9));
+    assert_eq!(history.last_action["installed"], at(9));
+    assert_eq!(history.last_action["fe-01"], at(9));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn an_interrupted_step_is_no_trouble_and_may_have_happened() {
     let mut history = history();
     fails(&mut history, 1, claim(), FailureKind::Interrupted);
     assert!(history.troubles.is_empty());
-    assert!(history.claims.contains_key(&"web-01".into()));
+    assert!(history.claims.contains_key("web-01"));
     let mut history = super::history();
     fails(&mut history, 1, claim(), FailureKind::Unreachable);
     assert!(history.claims.is_empty());
@@ -120,7 +120,7 @@ fn an_interrupted_step_is_no_trouble_and_may_have_happened() {
 fn a_drain_of_a_host_that_is_out_may_have_happened_on_one_node() {
     let mut history = history();
     fails(&mut history, 1, retire(), FailureKind::LoadBalancerRefused);
-    assert!(history.claims.contains_key(&"web-01".into()));
+    assert!(history.claims.contains_key("web-01"));
     assert_eq!(trouble(&history).unwrap().action, ActionKind::Retire);
 }
 
@@ -161,5 +161,5 @@ fn a_person_who_asks_again_clears_everything_that_failed() {
     fails(&mut history, 3, install(), FailureKind::InstallFailed);
     history.apply(at(9), &retried()).unwrap();
     assert!(history.troubles.is_empty());
-    assert_eq!(history.activated[&"web-01".into()].times, 0);
+    assert_eq!(history.activated["web-01"].times, 0);
 }
