@@ -10,7 +10,10 @@ mod fleet;
 mod following;
 mod freezes;
 mod leaving;
+mod notes;
+mod people;
 mod pipeline;
+mod ramps;
 mod recorded;
 #[path = "../release/mod.rs"]
 mod release;

@@ -116,6 +116,7 @@ fn who_waits_gives_the_host_back_when_the_time_is_over() {
     let mut scene = Scene::drained(OnTimeout::Wait);
     scene.sessions("fe-02", 1);
     assert_eq!(scene.kind_after(BEFORE), None);
+    assert_eq!(scene.plan_after(BEFORE).wake, Some(start() + TIMEOUT));
     let step = scene.step_after(TIMEOUT).unwrap();
     let rows = NODES.map(id).into();
     assert_eq!(step.action, Action::Ready { rows, because: ReadyBecause::DrainTimeout });
@@ -152,6 +153,7 @@ fn clients_bound_to_a_server_are_sent_elsewhere_when_nobody_is_there_or_the_time
     scene.sessions("fe-01", 2);
     assert_eq!(scene.kind_after(BEFORE), None);
     assert!(matches!(scene.reason_after(BEFORE).unwrap().reason, Reason::Draining { sessions: 2, .. }));
+    assert_eq!(scene.plan_after(BEFORE).wake, Some(start() + TIMEOUT));
     assert_eq!(scene.step_after(TIMEOUT).unwrap().action, maint);
     for node in NODES {
         let out = row(&mut scene.observed, node, "web-01");
