@@ -121,3 +121,37 @@ fn a_release_that_nobody_knows_the_way_to_needs_a_persons_word() {
     let older = crate::fleet::observed(&desired, "1.0");
     assert_eq!(plan(&desired, &older, &memory, start()).direction, Direction::Forward);
 }
+
+#[test]
+fn a_host_is_brought_to_exactly_the_patches_of_its_release() {
+    let mut desired = crate::fleet::desired(2, "1.0", &["1.0"]);
+    let mut seen = crate::fleet::observed(&desired, "1.0");
+    let memory = crate::fleet::history();
+    let begun = |desired: &Desired, seen: &Observed| {
+        let planned = plan(desired, seen, &memory, start());
+        planned.steps.iter().any(|step| step.host.as_str() == "web-01")
+    };
+    assert!(!begun(&desired, &seen));
+    let (right, other) = ("a".repeat(64), "b".repeat(64));
+    host(&mut seen, "web-01").patches = [other.clone()].into();
+    assert!(begun(&desired, &seen), "none is wanted");
+    desired.exceptions.patches = vec![Patch {
+        version: version("1.0"),
+        file: "fix.patch".into(),
+        sha256: right.clone(),
+        contents: String::new(),
+        root: "/opt/shop".into(),
+        roles: vec!["web".into()],
+        reason: "leaks".into(),
+        incorporated_in: Vec::new(),
+    }];
+    for name in ["web-01", "web-02"] {
+        let state = host(&mut seen, name);
+        state.patches = [right.clone()].into();
+        let stamp = version("1.0+patched.aaaaaaaaaaaa");
+        state.services.values_mut().for_each(|service| service.stamped = Some(stamp.clone()));
+    }
+    assert!(!begun(&desired, &seen));
+    host(&mut seen, "web-01").patches = [other].into();
+    assert!(begun(&desired, &seen), "another one is wanted");
+}
