@@ -1,6 +1,8 @@
 //! What the planner decides, told as stories and asked of recorded lives. One program, so that it is linked once for
 //! every mutant.
 
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+
 mod budgets;
 mod departing;
 mod errands;

@@ -74,11 +74,10 @@ impl Scene {
     /// What each canary server is told to weigh; none: nothing is to be changed.
     fn told(&mut self) -> Option<u32> {
         let steps = self.plan().steps;
-        let weights = steps.iter().find_map(|step| match &step.action {
+        steps.iter().find_map(|step| match &step.action {
             Action::Weigh { weights } => weights.values().max().copied(),
             _ => None,
-        });
-        weights
+        })
     }
 }
 
