@@ -1,5 +1,5 @@
 # Everything a fresh machine needs is set up by the first target of each command.
-.PHONY: setup demo test check bench
+.PHONY: setup demo test check bench mutants
 
 demo: setup   ## a fleet, a service, a commit that moves the fleet, a revert that takes it back
 	cargo run --quiet -p cli -- demo
@@ -13,6 +13,10 @@ check: setup  ## formatting and lints, as CI sees them
 
 bench: setup  ## the figures in docs/figures.md
 	cargo bench --quiet -p planner
+
+mutants: setup ## single changes of planner and transition table that no pure test notices; hours (cargo-mutants, cargo-nextest)
+	NEXTEST_PROFILE=mutants cargo mutants -p planner -C=--test=plans -o target/mutants-of-planner
+	NEXTEST_PROFILE=mutants cargo mutants -p model -f 'state/model/src/{history,histories,progress}.rs' -C=--test=history -o target/mutants-of-history
 
 setup:
 	@sh packaging/setup.sh

@@ -10,6 +10,7 @@ pub mod histories;
 pub mod history;
 pub mod ids;
 pub mod job;
+mod keyed;
 pub mod observed;
 pub mod parse;
 pub mod pipeline;

@@ -318,10 +318,12 @@ pub struct NodeState {
     /// HAProxy's process: pid and start. A change means a reload, which forgets drains and weights.
     pub process: String,
     /// Every server row.
+    #[serde(with = "crate::keyed")]
     pub rows: BTreeMap<(BackendName, ServerName), Row>,
     /// Backends with cookie persistence or a stick table: they ignore a drain.
     pub sticky: BTreeSet<BackendName>,
     /// Sessions that live in workers from before a reload, by row.
+    #[serde(with = "crate::keyed")]
     pub old_sessions: BTreeMap<(BackendName, ServerName), u32>,
     /// The highest generation of our service that changed the node or claimed a host behind it, as it remembers; counted as
     /// a host's.

@@ -31,6 +31,7 @@ pub struct Progress {
     /// Stages that passed, by version.
     pub passed: BTreeMap<Version, BTreeMap<StageName, Timestamp>>,
     /// Migrations and checks.
+    #[serde(with = "crate::keyed")]
     pub jobs: BTreeMap<JobKey, JobRecord>,
     /// The canary's share as it was last read back.
     pub share: Option<ReachedShare>,
@@ -41,6 +42,7 @@ pub struct Progress {
     /// The version that the configuration agent was last told, by track.
     pub pinned: BTreeMap<Track, Version>,
     /// What has passed all stages of a track, here and in the other environments.
+    #[serde(with = "crate::keyed")]
     pub released: Released,
     /// Every version that was a track's target in a commit that was in force.
     pub targets: BTreeMap<Track, BTreeSet<Version>>,

@@ -18,6 +18,7 @@ use crate::proof::happening::What;
 use crate::proof::sabotage::Sabotage;
 use crate::proof::scenario::Scenario;
 use crate::proof::shape::PRODUCTION;
+use crate::proof::witness::{Told, Witness};
 use crate::source::SimSource;
 use crate::state::TraceLine;
 use crate::world::SimWorld;
@@ -78,6 +79,7 @@ pub(crate) struct Life<'a> {
     pub(crate) journal_lacks: bool,
     /// What is wrong with its services.
     sabotage: Option<Sabotage>,
+    told: Option<Told>,
     events: usize,
     traced: bool,
 }
@@ -92,14 +94,16 @@ pub async fn live(scenario: &Scenario, traced: bool) -> Lived {
 
 /// Lives a scenario with a defect: the same life, in which one thing at the seams of the service is bent.
 pub async fn live_bent(scenario: &Scenario, sabotage: Option<Sabotage>, traced: bool) -> Lived {
-    let mut life = Life::begin(scenario, sabotage, traced);
-    life.goes_wrong().await;
-    let ending = life.calms_down().await;
-    life.ends(ending)
+    Life::begin(scenario, sabotage, None, traced).is_lived().await
+}
+
+/// Lives a scenario while somebody is told of every situation in which the service has to plan for production.
+pub async fn live_watched(scenario: &Scenario, told: Told) -> Lived {
+    Life::begin(scenario, None, Some(told), false).is_lived().await
 }
 
 impl<'a> Life<'a> {
-    fn begin(scenario: &'a Scenario, sabotage: Option<Sabotage>, traced: bool) -> Self {
+    fn begin(scenario: &'a Scenario, sabotage: Option<Sabotage>, told: Option<Told>, traced: bool) -> Self {
         let settings = Settings { pace: scenario.pace.clone(), traced, ..Settings::seeded(scenario.seed) };
         let first = version("1");
         let environments = scenario.shape.environments(&first);
@@ -124,11 +128,18 @@ impl<'a> Life<'a> {
             nightlies: 0,
             journal_lacks: false,
             sabotage,
+            told,
             events: 0,
             traced,
         };
         life.start();
         life
+    }
+
+    async fn is_lived(mut self) -> Lived {
+        self.goes_wrong().await;
+        let ending = self.calms_down().await;
+        self.ends(ending)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -147,10 +158,12 @@ impl<'a> Life<'a> {
         world.owner.fenced = self.sabotage != Some(Sabotage::OlderGenerationObeyed);
         let journal = self.journal.reopen();
         let (desired, _) = watch::channel(Arc::default());
+        let (clock, by) = (world.clone(), Witness::new(self.told.clone()));
+        let sabotage = self.sabotage;
         let started = Service::start(
-            Arc::new(BentWorld::new(world.clone(), self.sabotage)),
-            Arc::new(BentJournal::new(journal.clone(), world.clone(), self.sabotage)),
-            Arc::new(BentSource::new(self.source.clone(), self.sabotage)),
+            Arc::new(by.at(BentWorld::new(world.clone(), sabotage), &clock)),
+            Arc::new(by.at(BentJournal::new(journal.clone(), world.clone(), sabotage), &clock)),
+            Arc::new(by.at(BentSource::new(self.source.clone(), sabotage), &clock)),
             "reconcile",
             desired,
             // What a process that is gone had begun beside its loop is gone as well.

@@ -1,11 +1,9 @@
 //! Budgets in whole rollouts of any fleet: never more hosts of a role out than may be, never fewer servers in rotation
 //! than must be.
 
-mod fleet;
-
 use std::collections::BTreeSet;
 
-use fleet::{desired, history, host, observed, row, start};
+use crate::fleet::{desired, history, host, observed, row, start};
 use model::*;
 use planner::{Preview, preview};
 use proptest::prelude::*;

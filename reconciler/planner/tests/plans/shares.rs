@@ -3,16 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod fleet;
-mod release;
-
 use std::collections::BTreeMap;
 
-use fleet::{row, start};
+use crate::fleet::{row, start};
+use crate::release::{desired, history, observed};
 use model::*;
 use planner::plan;
 use proptest::prelude::*;
-use release::{desired, history, observed};
 
 const NODES: [&str; 2] = ["fe-01", "fe-02"];
 

@@ -1,13 +1,10 @@
 //! A release on its way through canary, migrations, gates and checks: order, refusals, and the way back.
 
-mod fleet;
-mod release;
-
-use fleet::{host, row, start, version};
+use crate::fleet::{host, row, start, version};
+use crate::release::{desired, history, kinds, observed, primary, set_gate, stages};
 use jiff::SignedDuration;
 use model::*;
 use planner::{plan, preview};
-use release::{desired, history, kinds, observed, primary, set_gate, stages};
 
 #[test]
 fn a_release_goes_from_migrations_to_post_deployment_migrations() {

@@ -1,13 +1,10 @@
 //! What people, time and accidents say against a release: vetoes, freezes, rollbacks, emergencies, outs, patches.
 
-mod fleet;
-mod release;
-
-use fleet::{host, row, start, version};
+use crate::fleet::{host, row, start, version};
+use crate::release::{desired, history, kinds, observed, primary, set_gate, stages};
 use jiff::SignedDuration;
 use model::*;
 use planner::{plan, preview};
-use release::{desired, history, kinds, observed, primary, set_gate, stages};
 
 #[test]
 fn a_veto_a_hold_and_a_pause_stop_everything_new() {
@@ -357,32 +354,4 @@ fn a_service_that_another_came_after_stops_wherever_it_learns_of_it() {
         assert!(stopped_by(learn, newer));
         assert!(!stopped_by(learn, ours), "what we did ourselves is no news");
     }
-}
-
-#[test]
-fn the_newest_package_is_followed_unless_people_turned_away_from_it() {
-    let mut desired = desired("1.0", "1.0", &["1.0"]);
-    desired.fleet.policy.follows.push(Follow {
-        track: Track::Canary,
-        newest: r"1\.\d+".into(),
-        when_passed: false,
-    });
-    let mut seen = observed(&desired, "1.0");
-    let offered = ["0.9", "1.0", "1.9", "1.10", "2.0"].map(version).into();
-    seen.versions = Some(Fact { at: start(), value: Ok(offered) });
-    let mut memory = history(&["1.0"]);
-    let edits = |desired: &Desired, memory: &History| plan(desired, &seen, memory, start()).edits;
-    assert_eq!(edits(&desired, &memory)[0].to, version("1.10"));
-    desired.exceptions.vetoes.push(Veto { version: version("1.10"), reason: "leaks".into() });
-    assert_eq!(edits(&desired, &memory)[0].to, version("1.9"));
-    let left = Event::Accepted {
-        environment: "production".into(),
-        commit: CommitId::new("1"),
-        author: "ada".into(),
-        subject: "try 1.9".into(),
-        version: version("1.0"),
-        canary: Some(version("1.9")),
-    };
-    memory.apply(start(), &left).unwrap();
-    assert_eq!(edits(&desired, &memory), [], "1.9 was a target and was gone away from");
 }

@@ -1,8 +1,6 @@
 //! Whole rollouts, foreseen: order, budgets, floors, direction.
 
-mod fleet;
-
-use fleet::{desired, history, host, observed, row, start, version};
+use crate::fleet::{desired, history, host, observed, row, start, version};
 use jiff::SignedDuration;
 use model::*;
 use planner::{Preview, plan, preview};

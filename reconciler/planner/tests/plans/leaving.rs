@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
-mod fleet;
-
-use fleet::{desired, history, host, observed, row, start, step, version};
+use crate::fleet::{desired, history, host, observed, row, start, step, version};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;

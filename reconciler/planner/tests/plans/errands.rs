@@ -1,0 +1,224 @@
+//! Migrations, checks and the agent's version: where they run, how they are found again, and what stops them. Gates in words.
+
+use jiff::SignedDuration;
+use model::*;
+use planner::{plan, preview};
+
+use crate::fleet::{host, start, version};
+use crate::release::{desired, history, observed, primary, set_gate};
+
+fn pre_migration() -> JobKey {
+    JobKey { kind: JobKind::PreMigration, version: version("1.1") }
+}
+
+/// The canary is to go to 1.1; nothing has begun.
+fn scene() -> (Desired, Observed, History) {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let observed = observed(&desired, "1.0");
+    (desired, observed, history(&["1.0"]))
+}
+
+/// The step on the migration host.
+fn on_deploy_host(plan: &Plan) -> Option<&Step> {
+    plan.steps.iter().find(|step| step.host.as_str() == "deploy-01")
+}
+
+fn waits_there(plan: &Plan) -> Option<&Reason> {
+    let subject = Subject::Host("deploy-01".into());
+    plan.waiting.iter().find(|waiting| waiting.subject == subject).map(|waiting| &waiting.reason)
+}
+
+fn claim() -> Claim {
+    Claim {
+        generation: Generation(1),
+        service: "deploy".into(),
+        environment: "production".into(),
+        commit: CommitId::new("0"),
+        found: Default::default(),
+        at: start(),
+        expires: None,
+    }
+}
+
+#[test]
+fn a_migration_claims_installs_and_runs_under_its_own_name_and_time() {
+    let (desired, mut seen, memory) = scene();
+    let planned = plan(&desired, &seen, &memory, start());
+    let step = on_deploy_host(&planned).unwrap();
+    assert_eq!((step.action.kind(), step.role.as_str()), (ActionKind::Claim, "(migrations)"));
+    assert_eq!((step.stage.clone(), &step.version), (Some("migrations".into()), &version("1.1")));
+    host(&mut seen, "deploy-01").claim = Some(claim());
+    let planned = plan(&desired, &seen, &memory, start());
+    let packages = [("shop".into(), version("1.1"))].into();
+    let install = Action::Install { packages, prepare: Vec::new(), configure: Vec::new() };
+    assert_eq!(on_deploy_host(&planned).unwrap().action, install);
+    host(&mut seen, "deploy-01").packages.get_mut("shop").unwrap().version = version("1.1");
+    let planned = plan(&desired, &seen, &memory, start());
+    let step = on_deploy_host(&planned).unwrap();
+    let job = JobName::new(&desired.environment, &pre_migration(), 1);
+    assert_eq!(step.action.job(), Some((&job, &pre_migration())));
+    assert_eq!((step.why.as_str(), step.deadline), ("once for this version", SignedDuration::from_hours(2)));
+}
+
+#[test]
+fn a_job_that_runs_already_is_waited_for_unless_it_is_the_one_that_is_wanted() {
+    let (desired, mut seen, memory) = scene();
+    let own = JobName::new(&desired.environment, &pre_migration(), 1);
+    host(&mut seen, "deploy-01").job = Some(StepId::new(own.as_str()));
+    assert!(on_deploy_host(&plan(&desired, &seen, &memory, start())).is_some());
+    host(&mut seen, "deploy-01").job = Some("another".into());
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned), None);
+    assert_eq!(waits_there(&planned), Some(&Reason::JobRunning { step: "another".into() }));
+}
+
+#[test]
+fn a_failed_migration_says_what_failed_and_one_in_doubt_which_job_it_is() {
+    let (desired, seen, mut memory) = scene();
+    let mut fails = |kind: FailureKind| {
+        let failure = Failure { kind, what: "exit 1".into(), detail: String::new() };
+        let state = JobState::Failed { at: start(), failure: failure.clone() };
+        let record = JobRecord { attempt: 2, state, began: Some(start()) };
+        memory.progress.jobs.insert(pre_migration(), record);
+        let planned = plan(&desired, &seen, &memory, start());
+        assert_eq!(on_deploy_host(&planned), None);
+        (primary(&planned).clone(), failure)
+    };
+    let (reason, failure) = fails(FailureKind::JobFailed);
+    assert_eq!(reason, Reason::MigrationFailed { key: pre_migration(), failure });
+    let (reason, _) = fails(FailureKind::InDoubt);
+    let name = JobName::new(&desired.environment, &pre_migration(), 2);
+    assert_eq!(reason, Reason::JobInDoubt { step: StepId::new(name.as_str()) });
+}
+
+#[test]
+fn nobody_works_beside_somebody_else_on_the_migration_host() {
+    let (desired, mut seen, memory) = scene();
+    host(&mut seen, "deploy-01").claim = Some(Claim { service: "theirs".into(), ..claim() });
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned), None);
+    assert!(matches!(waits_there(&planned), Some(Reason::ClaimedByOther { overdue: false, .. })));
+}
+
+#[test]
+fn migrations_of_a_later_version_cover_those_of_an_earlier_one() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1", "1.2"]);
+    let seen = observed(&desired, "1.0");
+    let migrates = |memory: &History| on_deploy_host(&plan(&desired, &seen, memory, start())).is_some();
+    let passed = |kind, text| {
+        let mut memory = history(&["1.0"]);
+        let state = JobState::Passed { at: start(), output: String::new() };
+        let key = JobKey { kind, version: version(text) };
+        memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+        memory
+    };
+    assert!(!migrates(&passed(JobKind::PreMigration, "1.2")));
+    assert!(migrates(&passed(JobKind::PreMigration, "1.0")), "an earlier one");
+    assert!(migrates(&passed(JobKind::PostMigration, "1.2")), "of another kind");
+    assert!(migrates(&passed(JobKind::PreMigration, "9.9")), "of a version that git does not know");
+    let mut begun = history(&["1.0"]);
+    let state = JobState::Begun { at: start() };
+    let later = JobKey { kind: JobKind::PreMigration, version: version("1.2") };
+    begun.progress.jobs.insert(later, JobRecord { attempt: 1, state, began: Some(start()) });
+    assert!(migrates(&begun), "begun is not passed");
+}
+
+#[test]
+fn the_agent_is_told_each_tracks_version_where_it_can_tell_them_apart() {
+    let pinned = |words: &[&str]| {
+        let (mut desired, seen, memory) = scene();
+        desired.target = version("1.1");
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        desired.fleet.policy.config_agent = Some(ConfigAgent {
+            pause: Argv(vec!["pause".into()]),
+            resume: Argv(vec!["resume".into()]),
+            active: Argv(vec!["active".into()]),
+            busy: None,
+            pin: Some(Argv(words)),
+        });
+        let rollout = preview(&desired, &seen, &memory, start());
+        let tracks = rollout.steps.iter().filter_map(|step| match step.step.action {
+            Action::Pin { track, .. } => Some(track),
+            _ => None,
+        });
+        tracks.collect::<Vec<_>>()
+    };
+    assert_eq!(pinned(&["pin", "{version}"]), [Track::Main]);
+    assert_eq!(pinned(&["pin", "{track}", "{version}"]), [Track::Canary, Track::Main]);
+}
+
+#[test]
+fn a_check_over_the_network_is_named_by_whom_it_asks() {
+    let (mut desired, seen, memory) = scene();
+    desired.fleet.policy.stages[1].checks = vec!["qa".into()];
+    let rollout = preview(&desired, &seen, &memory, start());
+    let check = rollout.steps.iter().find(|step| step.step.action.kind() == ActionKind::Check).unwrap();
+    let step = &check.step;
+    assert_eq!((step.host.as_str(), step.role.as_str()), ("qa.example", "(checks)"));
+    assert_eq!((step.why.as_str(), step.deadline), ("test the release", SignedDuration::from_hours(1)));
+    assert_eq!(step.stage, Some("canary fleet".into()));
+}
+
+#[test]
+fn a_red_gate_says_what_is_asked_and_what_would_be_green() {
+    let (mut desired, mut seen, memory) = scene();
+    set_gate(&mut seen, Verdict::Red, start());
+    let told = |query: &str, threshold: &str| Reason::GateNotGreen {
+        gate: "alerts".into(),
+        verdict: Verdict::Red,
+        query: query.into(),
+        value: "one alert".into(),
+        threshold: threshold.into(),
+    };
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(*primary(&planned), told("severity=\"critical\"", "no such alert"));
+    let gate = desired.fleet.policy.gates.get_mut("alerts").unwrap();
+    gate.asks = GateQuestion::Prometheus {
+        url: "http://metrics.example".into(),
+        query: "errors".into(),
+        threshold: Threshold::Below(0.5),
+    };
+    assert_eq!(*primary(&plan(&desired, &seen, &memory, start())), told("errors", "below 0.5"));
+    desired.fleet.policy.gates.get_mut("alerts").unwrap().observe = true;
+    assert!(on_deploy_host(&plan(&desired, &seen, &memory, start())).is_some(), "it is only shown");
+}
+
+#[test]
+fn a_gate_has_to_have_been_quiet_to_the_very_instant() {
+    let (desired, mut seen, memory) = scene();
+    let minutes = SignedDuration::from_mins(10);
+    set_gate(&mut seen, Verdict::Green, start() - minutes);
+    assert!(on_deploy_host(&plan(&desired, &seen, &memory, start())).is_some());
+    let instant = SignedDuration::from_millis(1);
+    set_gate(&mut seen, Verdict::Green, start() - minutes + instant);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(*primary(&planned), Reason::GateQuiet { gate: "alerts".into(), until: start() + instant });
+    assert_eq!(on_deploy_host(&planned), None);
+}
+
+#[test]
+fn no_data_is_green_only_where_the_file_says_so_and_only_no_data() {
+    let (mut desired, mut seen, memory) = scene();
+    desired.fleet.policy.gates.get_mut("alerts").unwrap().no_data_is_green = true;
+    let hour = SignedDuration::from_hours(1);
+    for (verdict, green) in [(Verdict::NoData, true), (Verdict::Error, false), (Verdict::Red, false)] {
+        set_gate(&mut seen, verdict, start() - hour);
+        assert_eq!(on_deploy_host(&plan(&desired, &seen, &memory, start())).is_some(), green, "{verdict}");
+    }
+}
+
+#[test]
+fn a_fleet_that_is_taken_as_it_is_found_names_releases_as_git_does() {
+    let mut desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    for role in &mut desired.fleet.roles {
+        role.package_version = "{version}~deb".into();
+    }
+    let mut seen = observed(&desired, "1.0~deb");
+    for name in ["web-cny-01", "web-cny-02"] {
+        host(&mut seen, name).packages.get_mut("shop").unwrap().version = version("1.1~deb");
+    }
+    host(&mut seen, "web-04").packages.get_mut("shop").unwrap().version = version("0.7~by-hand");
+    let running = planner::releases_running(&desired, &seen);
+    assert_eq!(running, ["0.7~by-hand", "1.0"].map(version).into());
+    assert_eq!(planner::releases_ahead(&desired, &seen), [version("1.1")].into());
+}

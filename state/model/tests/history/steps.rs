@@ -1,0 +1,186 @@
+//! Steps that begin and end, and what stays of them.
+
+use std::collections::BTreeSet;
+
+use model::*;
+
+use super::*;
+
+#[test]
+fn a_step_is_under_way_between_its_beginning_and_its_end() {
+    let mut history = history();
+    started(&mut history, 1, &step("s1", install()));
+    assert_eq!(history.steps, 1);
+    assert_eq!(history.in_flight_on(&"web-01".into()).unwrap().since, at(1));
+    assert!(history.in_flight_on(&"web-02".into()).is_none());
+    finished(&mut history, 2, "s1", changed());
+    assert!(history.in_flight.is_empty());
+    started(&mut history, 3, &step("s2", install()));
+    assert_eq!(history.steps, 2);
+}
+
+#[test]
+fn a_step_begins_once_and_ends_only_after_that() {
+    let mut history = history();
+    let started = Event::StepStarted { step: step("s1", install()) };
+    let finished =
+        Event::StepFinished { environment: "production".into(), step: "s1".into(), result: changed() };
+    assert_eq!(history.apply(at(1), &finished), Err(IllegalEvent::NotStarted { step: "s1".into() }));
+    history.apply(at(1), &started).unwrap();
+    let before = history.clone();
+    assert_eq!(history.apply(at(2), &started), Err(IllegalEvent::AlreadyStarted { step: "s1".into() }));
+    assert_eq!(history, before);
+}
+
+#[test]
+fn facts_of_the_host_and_its_load_balancers_are_stale_when_a_step_begins_and_when_it_ends() {
+    let mut history = history();
+    started(&mut history, 1, &step("s1", drain()));
+    let last = |history: &History, name: &str| history.last_action.get(name).copied();
+    assert_eq!((last(&history, "web-01"), last(&history, "fe-01")), (Some(at(1)), Some(at(1))));
+    finished(&mut history, 4, "s1", changed());
+    assert_eq!((last(&history, "web-01"), last(&history, "fe-01")), (Some(at(4)), Some(at(4))));
+    assert_eq!(last(&history, "web-02"), None);
+}
+
+#[test]
+fn a_claim_stands_with_what_was_found_until_it_is_released() {
+    let mut history = history();
+    done(&mut history, 1, &step("s1", claim()), changed());
+    let claimed = history.claims.get("web-01").unwrap().clone();
+    assert_eq!((claimed.generation, claimed.service.as_str(), claimed.at), (Generation(3), "deploy", at(2)));
+    assert_eq!((claimed.commit, claimed.found), (CommitId::new("c1"), BTreeSet::from([row("found")])));
+    done(&mut history, 3, &step("s2", Action::Release), changed());
+    assert!(history.claims.is_empty());
+}
+
+#[test]
+fn who_is_being_let_go_is_remembered_until_the_next_claim() {
+    let mut history = history();
+    let gone = BTreeSet::from(["web-01".into()]);
+    for (seconds, again) in [(1, claim()), (5, retire())] {
+        started(&mut history, seconds, &step(&format!("release-{seconds}"), Action::Release));
+        assert_eq!(history.letting_go, gone);
+        started(&mut history, seconds + 1, &step(&format!("install-{seconds}"), install()));
+        assert_eq!(history.letting_go, gone);
+        started(&mut history, seconds + 2, &step(&format!("again-{seconds}"), again));
+        assert!(history.letting_go.is_empty());
+    }
+}
+
+#[test]
+fn a_drain_or_maintenance_is_dated_by_its_end_until_the_rows_are_ready() {
+    let mut history = history();
+    for action in [drain(), Action::Maint { rows: rows() }] {
+        done(&mut history, 1, &step("s1", action), changed());
+        assert_eq!(history.drained["web-01"], at(2));
+        done(&mut history, 3, &step("s2", ready(ReadyBecause::Healthy)), changed());
+        assert!(history.drained.is_empty());
+        assert!(history.troubles.is_empty());
+    }
+}
+
+#[test]
+fn activations_are_counted_for_each_release() {
+    let mut history = history();
+    done(&mut history, 1, &step("s1", activate()), changed());
+    done(&mut history, 3, &step("s2", activate()), changed());
+    let activated = &history.activated["web-01"];
+    assert_eq!((activated.times, activated.at, activated.version.as_str()), (2, at(4), "1.1"));
+    let other = Step { version: version("1.2"), ..step("s3", activate()) };
+    done(&mut history, 5, &other, changed());
+    assert_eq!(history.activated["web-01"].times, 1);
+}
+
+#[test]
+fn who_is_retired_without_our_mark_is_claimed_and_who_has_it_keeps_it() {
+    let mut history = history();
+    done(&mut history, 1, &step("s1", retire()), changed());
+    let claimed = history.claims["web-01"].clone();
+    assert_eq!(claimed.found, BTreeSet::from([row("found")]));
+    assert!(history.retired.is_empty());
+    assert_eq!(history.drained["web-01"], at(2));
+    done(&mut history, 5, &step("s2", retire()), changed());
+    assert_eq!(history.claims["web-01"], claimed);
+    assert_eq!(history.retired["web-01"], rows());
+    assert_eq!(history.drained["web-01"], at(2), "drained since the first time");
+    done(&mut history, 7, &step("s3", Action::Release), changed());
+    assert!(history.retired.is_empty() && history.drained.is_empty());
+}
+
+#[test]
+fn a_host_that_left_the_fleet_is_remembered_in_its_role_until_it_is_released() {
+    let mut history = history();
+    let role = Role {
+        name: "web".into(),
+        track: Track::Main,
+        hosts: vec!["web-01".into(), "web-02".into()],
+        packages: Vec::new(),
+        package_version: "{version}".into(),
+        max_unavailable: 1,
+        backends: Vec::new(),
+        allow_outage: false,
+        prepare: Vec::new(),
+        configure: Vec::new(),
+        services: Vec::new(),
+        health: None,
+    };
+    let departed = Event::Departed { environment: "production".into(), roles: vec![role.clone()] };
+    history.apply(at(1), &departed).unwrap();
+    assert_eq!(history.departed.values().collect::<Vec<_>>(), [&role, &role]);
+    done(&mut history, 2, &step("s1", Action::Release), changed());
+    assert_eq!(history.departed.into_keys().collect::<Vec<_>>(), ["web-02".into()]);
+}
+
+#[test]
+fn what_a_step_takes_is_a_moving_mean_of_those_that_changed_something() {
+    let mut history = history();
+    let mut takes = |began: i64, ended: i64, outcome: Outcome| {
+        started(&mut history, began, &step("s", install()));
+        finished(&mut history, ended, "s", Ok(outcome));
+        history.durations_ms.get(&ActionKind::Install).copied()
+    };
+    let news = || Outcome::Changed(String::new());
+    assert_eq!(takes(100, 108, news()), Some(8_000));
+    assert_eq!(takes(200, 216, news()), Some(10_000));
+    assert_eq!(takes(300, 399, Outcome::AlreadyDone), Some(10_000));
+    assert_eq!(takes(400, 402, news()), Some(8_000));
+}
+
+/// Every step of the service before is interrupted: what it may have done is taken for done where that is safer.
+#[test]
+fn a_new_service_finds_nothing_under_way_and_assumes_that_it_was_begun() {
+    let mut history = history();
+    let on = |host: &str, action| Step { host: host.into(), ..step(host, action) };
+    for (host, action) in [
+        ("claimed", claim()),
+        ("drained", drain()),
+        ("retired", retire()),
+        ("activated", activate()),
+        ("installed", install()),
+    ] {
+        started(&mut history, 1, &on(host, action));
+    }
+    history.apply(at(9), &service(4)).unwrap();
+    assert!(history.in_flight.is_empty());
+    assert_eq!(history.generation, Generation(4));
+    assert_eq!(history.claims.keys().collect::<Vec<_>>(), [&"claimed".into(), &"retired".into()]);
+    assert_eq!(history.drained.keys().collect::<Vec<_>>(), [&"drained".into(), &"retired".into()]);
+    let activated = &history.activated["activated"];
+    assert_eq!((activated.times, activated.at), (0, at(9)));
+    assert_eq!(history.last_action["installed"], at(9));
+    assert_eq!(history.last_action["fe-01"], at(9));
+}
+
+#[test]
+fn generations_rise() {
+    let mut history = history();
+    let before = history.clone();
+    for generation in [2, 3] {
+        let refused = IllegalEvent::GenerationNotRising { old: Generation(3), new: Generation(generation) };
+        assert_eq!(history.apply(at(1), &service(generation)), Err(refused));
+    }
+    assert_eq!(history, before);
+    history.apply(at(1), &service(4)).unwrap();
+    assert_eq!(history.service, "deploy");
+}
