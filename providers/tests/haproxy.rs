@@ -66,7 +66,7 @@ impl Bench {
 
     async fn see(&self) -> NodeState {
         let memory = self.state_dir() + "/generation.deploy-01";
-        observe(&self.ssh, &self.node, &self.socket(), &memory).await.unwrap()
+        observe(&self.ssh, &self.node, &self.socket(), &memory, None).await.unwrap()
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&NodeState) -> bool) -> NodeState {
@@ -246,7 +246,7 @@ async fn a_refused_command_names_the_row() {
     let failure = bench.tell(Command::Drain, &rows).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::LoadBalancerRefused);
     assert_eq!(failure.what, "web/web-9 on 127.0.0.5: drain refused: No such server.");
-    let unknown = observe(&bench.ssh, &bench.node, "/nowhere.sock", "/nowhere").await.unwrap_err();
+    let unknown = observe(&bench.ssh, &bench.node, "/nowhere.sock", "/nowhere", None).await.unwrap_err();
     assert_eq!(unknown.kind, UnknownKind::Unreadable);
     assert!(unknown.detail.contains("/nowhere.sock"), "{}", unknown.detail);
 }

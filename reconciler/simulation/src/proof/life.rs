@@ -94,12 +94,12 @@ pub async fn live(scenario: &Scenario, traced: bool) -> Lived {
 
 /// Lives a scenario with a defect: the same life, in which one thing at the seams of the service is bent.
 pub async fn live_bent(scenario: &Scenario, sabotage: Option<Sabotage>, traced: bool) -> Lived {
-    Life::begin(scenario, sabotage, None, traced).is_lived().await
+    Life::begin(scenario, sabotage, None, traced).passes().await
 }
 
 /// Lives a scenario while somebody is told of every situation in which the service has to plan for production.
 pub async fn live_watched(scenario: &Scenario, told: Told) -> Lived {
-    Life::begin(scenario, None, Some(told), false).is_lived().await
+    Life::begin(scenario, None, Some(told), false).passes().await
 }
 
 impl<'a> Life<'a> {
@@ -136,7 +136,7 @@ impl<'a> Life<'a> {
         life
     }
 
-    async fn is_lived(mut self) -> Lived {
+    async fn passes(mut self) -> Lived {
         self.goes_wrong().await;
         let ending = self.calms_down().await;
         self.ends(ending)
