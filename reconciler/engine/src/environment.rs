@@ -102,12 +102,13 @@ impl Environment {
         self.observed.host(host).map(|state| state.machine_id.clone()).filter(|id| !id.is_empty())
     }
 
-    /// Notes whether a host is one machine with another.
-    pub(crate) fn note_twin(&mut self, host: &HostName, twin: Option<(EnvironmentName, HostName)>) {
-        match twin {
-            Some(twin) => drop(self.observed.twins.insert(host.clone(), twin)),
-            None => drop(self.observed.twins.remove(host)),
-        }
+    /// Notes whether a host is one machine with another. Tells whether that is something else than was known.
+    pub(crate) fn note_twin(&mut self, host: &HostName, twin: Option<(EnvironmentName, HostName)>) -> bool {
+        let before = match &twin {
+            Some(twin) => self.observed.twins.insert(host.clone(), twin.clone()),
+            None => self.observed.twins.remove(host),
+        };
+        before != twin
     }
 
     /// Takes in a reading that ended. False: nothing waited for it and it shows what is known, so that there is nothing

@@ -276,8 +276,10 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             }
             Done::Looked { environment, scope, observed } => {
                 let holder = self.environments.get_mut(&environment);
-                if holder.is_some_and(|holder| holder.looked(&scope, observed)) {
-                    self.compare_machines(&environment, &scope);
+                let shows_new = holder.is_some_and(|holder| holder.looked(&scope, observed));
+                // It may be the other host that has changed since.
+                let is_other = self.compare_machines(&environment, &scope);
+                if shows_new || is_other {
                     self.news();
                 }
             }
@@ -285,14 +287,14 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         }
     }
 
-    /// A host under two names, here or in another environment, is begun under neither.
-    fn compare_machines(&mut self, environment: &EnvironmentName, scope: &model::Scope) {
-        let model::Scope::Host(host) = scope else { return };
+    /// A host under two names, here or in another environment, is begun under neither. Tells whether that is new, or no more
+    /// so.
+    fn compare_machines(&mut self, environment: &EnvironmentName, scope: &model::Scope) -> bool {
+        let model::Scope::Host(host) = scope else { return false };
         let id = self.environments.get(environment).and_then(|environment| environment.machine_id(host));
         let twin = id.and_then(|id| self.environments.values().find_map(|other| other.twin_of(host, &id)));
-        if let Some(environment) = self.environments.get_mut(environment) {
-            environment.note_twin(host, twin);
-        }
+        let environment = self.environments.get_mut(environment);
+        environment.is_some_and(|environment| environment.note_twin(host, twin))
     }
 
     fn committed(&mut self, Committed { edit, result, reading }: Committed) {

@@ -4,9 +4,15 @@
 mod sample;
 mod stage;
 
+use std::sync::Arc;
+
+use engine::Service;
+use model::{Event, Histories};
 use sample::version;
 use stage::{BOUND, Stage};
+use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test(start_paused = true)]
 async fn a_bump_and_its_revert_move_the_fleet_there_and_back() {
@@ -52,4 +58,24 @@ async fn a_service_killed_again_and_again_gets_there_all_the_same() {
         }
         stage.converges(&bump, "2", &format!("seed {seed}")).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_asked_to_stop_tells_the_journal_what_became_of_its_steps() {
+    let stage = Stage::set(1);
+    stage.source.bump(&"production".into(), &version("2")).unwrap();
+    let (world, journal) = (Arc::new(stage.world.clone()), Arc::new(stage.journal.clone()));
+    let (stop, (desired, _)) = (CancellationToken::new(), watch::channel(Arc::default()));
+    let source = Arc::new(stage.source.clone());
+    let (service, handle) =
+        Service::start(world, journal, source, "reconcile", desired, stop.clone()).unwrap();
+    let mut events = handle.events();
+    let runs = tokio::spawn(service.run());
+    while !matches!(events.recv().await.unwrap().event, Event::StepStarted { .. }) {}
+    stop.cancel();
+    timeout(BOUND, runs).await.expect("it ends by itself").unwrap();
+    let histories = Histories::replay(&stage.journal.events()).unwrap();
+    let history = histories.get(&"production".into()).unwrap();
+    assert!(history.steps > 0);
+    assert_eq!(history.in_flight.len(), 0, "{:?}", history.in_flight);
 }
