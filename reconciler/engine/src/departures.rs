@@ -63,3 +63,87 @@ fn without_fleet(desired: &Desired) -> Desired {
     desired.exceptions = model::Exceptions::default();
     desired
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use model::{Commit, CommitId, Deadlines, Fleet, History, Limit, Mode, Policy, Role, Track, Version};
+
+    use super::*;
+
+    fn role(hosts: &[&str]) -> Role {
+        Role {
+            name: "web".into(),
+            track: Track::Main,
+            hosts: hosts.iter().map(|host| HostName::new(*host)).collect(),
+            packages: vec!["shop".into()],
+            package_version: "{version}".to_owned(),
+            backends: Vec::new(),
+            max_unavailable: 1,
+            allow_outage: false,
+            prepare: Vec::new(),
+            configure: Vec::new(),
+            services: Vec::new(),
+            health: None,
+        }
+    }
+
+    fn desired(hosts: &[&str]) -> Desired {
+        let at = Timestamp::UNIX_EPOCH;
+        let (id, hour) = (CommitId::new("0"), SignedDuration::from_hours(1));
+        Desired {
+            environment: "production".into(),
+            commit: Commit { id, author: String::new(), subject: String::new(), at },
+            target: Version::parse("1.0").unwrap(),
+            direction: None,
+            canary: None,
+            exceptions: model::Exceptions::default(),
+            departed: Vec::new(),
+            ranks: Vec::new(),
+            fleet: Fleet {
+                mode: Mode::Reconcile,
+                roles: vec![role(hosts)],
+                load_balancers: Vec::new(),
+                backend_limit: Limit::Count(1),
+                max_parallel: 1,
+                deadlines: Deadlines { step: hour, rollout: hour },
+                policy: Policy::default(),
+            },
+        }
+    }
+
+    #[test]
+    fn hosts_that_left_together_are_let_go_one_by_one_and_one_that_came_back_is_not() {
+        let mut history = History::new("production".into());
+        let roles = vec![role(&["web-01", "web-02", "web-03"])];
+        let left = Event::Departed { environment: "production".into(), roles };
+        history.apply(Timestamp::UNIX_EPOCH, &left).unwrap();
+        let gone = departed(&history, &desired(&["web-03", "web-04"]));
+        let hosts: Vec<Vec<HostName>> = gone.into_iter().map(|role| role.hosts).collect();
+        assert_eq!(hosts, [vec![HostName::new("web-01")], vec![HostName::new("web-02")]]);
+    }
+
+    #[test]
+    fn an_environment_that_left_keeps_what_is_needed_to_take_marks_back() {
+        let mut before = desired(&["web-01"]);
+        let word = |word: &str| model::Argv(vec![word.to_owned()]);
+        before.fleet.policy.config_agent = Some(model::ConfigAgent {
+            pause: word("stop"),
+            resume: word("start"),
+            active: word("is-active"),
+            busy: None,
+            pin: None,
+        });
+        before.fleet.policy.migrations = Some(model::Migrations {
+            host: "deploy-01".into(),
+            packages: Vec::new(),
+            package_version: "{version}".to_owned(),
+            ready: None,
+            pre: None,
+            post: None,
+        });
+        let after = without_fleet(&before);
+        assert_eq!(after.fleet.roles, []);
+        assert_eq!(after.fleet.policy, before.fleet.policy);
+    }
+}

@@ -78,6 +78,8 @@ pub enum Fault {
     AgentBusy,
     /// Somebody stops the agent.
     AgentStopped,
+    /// A host shows the machine-id of another one.
+    Cloned,
     /// Another team's service claims a host.
     ForeignClaim,
     /// The gate turns red.
@@ -225,7 +227,7 @@ const FAULTS: &[Fault] = &[
     Fault::JournalLost,
     Fault::JournalSlow,
     Fault::Killed,
-    Fault::KilledAfterEvent,
+    Fault::Cloned,
     Fault::KilledAfterEvent,
     Fault::Stopped,
     Fault::Superseded,

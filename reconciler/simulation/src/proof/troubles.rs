@@ -41,6 +41,7 @@ impl Life<'_> {
             Fault::PersonReadies => world.person_sets(&row.0, Admin::Ready),
             Fault::AgentBusy => world.agent_is_busy(&host, jiff::SignedDuration::from_secs(5)),
             Fault::AgentStopped => world.somebody_sets_agent(&host, false),
+            Fault::Cloned => world.shows_machine_of(&host, &self.host(which.wrapping_add(1))),
             Fault::ForeignClaim if world.is_free(&host) => {
                 world.other_service_claims(&host, OTHER_TEAM, true)
             }
@@ -84,6 +85,7 @@ impl Life<'_> {
             Fault::RowElsewhere => self.row_is_right(&row),
             Fault::PersonDrains | Fault::PersonMaintains => world.person_gives_back(&row.0),
             Fault::AgentStopped => world.somebody_sets_agent(&host, true),
+            Fault::Cloned => world.gets_machine_id(&host),
             Fault::ForeignClaim => world.foreign_claim_goes(&host, OTHER_TEAM),
             Fault::GateRed | Fault::GateNoData | Fault::GateError | Fault::GateFlaps => {
                 world.gate_is(&production, &gate, Verdict::Green, "0");
