@@ -52,7 +52,7 @@ pub struct EnvironmentReport {
     /// Promises that the newest plan would break: a bug, and nothing of that plan begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_plan: Vec<Finding>,
-    /// The newest plan.
+    /// The newest plan, without what is due to be read later.
     pub plan: Plan,
     /// Steps under way.
     pub in_flight: Vec<InFlight>,
@@ -79,7 +79,8 @@ impl EnvironmentReport {
         Self {
             standing: plan.standing(!history.in_flight.is_empty()),
             refused_plan: Vec::new(),
-            plan,
+            // What the service itself will read when is nobody else's business, and long for a large fleet.
+            plan: Plan { due: Vec::new(), ..plan },
             in_flight: history.in_flight.values().cloned().collect(),
             hosts: host_reports(desired, observed),
             converged_at: converged.map(|(_, at)| *at),
