@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use model::{CommitId, Desired, EnvironmentName, Event, Generation, StageName, Step, Version};
+use jiff::Timestamp;
+use model::{CommitId, Desired, EnvironmentName, Event, Generation, StageName, Step, StepId, Version};
 
 use crate::journal::MemoryJournal;
 use crate::source::SimSource;
@@ -22,22 +22,25 @@ pub(crate) struct Law {
     read: usize,
     /// The generation of the newest service.
     newest: Generation,
-    pauses: BTreeMap<EnvironmentName, (Timestamp, Timestamp)>,
+    /// Until when.
+    pauses: BTreeMap<EnvironmentName, Timestamp>,
+    /// Steps that were decided on meanwhile.
+    in_pauses: BTreeSet<StepId>,
     found_running: BTreeMap<EnvironmentName, BTreeSet<Version>>,
     stages: BTreeMap<(EnvironmentName, StageName, Version), Timestamp>,
 }
 
 impl Law {
     pub(crate) fn new(source: SimSource, journal: MemoryJournal) -> Self {
-        let (said, pauses, found_running) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self {
             source,
             journal,
-            said,
+            said: BTreeMap::new(),
             read: 0,
             newest: Generation(0),
-            pauses,
-            found_running,
+            pauses: BTreeMap::new(),
+            in_pauses: BTreeSet::new(),
+            found_running: BTreeMap::new(),
             stages: BTreeMap::new(),
         }
     }
@@ -52,14 +55,11 @@ impl Law {
         said.get(&step.environment).cloned()
     }
 
-    /// Whether a person's pause has been in force for longer than `crossing`, and will be for a moment. A service that
-    /// another one has taken over from does not hear of pauses.
-    pub(crate) fn paused(&mut self, step: &Step, now: Timestamp, crossing: SignedDuration) -> bool {
+    /// Whether a step was decided on in a person's pause. Whenever it arrives: it may have been on its way before. A service
+    /// that another one has taken over from does not hear of pauses.
+    pub(crate) fn paused(&mut self, step: &Step) -> bool {
         self.read_on();
-        let moment = SignedDuration::from_millis(2);
-        let in_force =
-            |(from, until): &(Timestamp, Timestamp)| *from + crossing < now && now + moment < *until;
-        step.generation >= self.newest && self.pauses.get(&step.environment).is_some_and(in_force)
+        step.generation >= self.newest && self.in_pauses.contains(&step.id)
     }
 
     /// When the service told that a stage began, if it has.
@@ -94,10 +94,15 @@ impl Law {
                     self.stages.insert((environment, stage, version), recorded.at);
                 }
                 Event::Paused { environment, until, .. } => {
-                    self.pauses.insert(environment, (recorded.at, until));
+                    self.pauses.insert(environment, until);
                 }
                 Event::Resumed { environment, .. } => {
                     self.pauses.remove(&environment);
+                }
+                Event::StepStarted { step }
+                    if self.pauses.get(&step.environment).is_some_and(|until| recorded.at < *until) =>
+                {
+                    self.in_pauses.insert(step.id);
                 }
                 Event::Adopted { environment, running, ahead, .. } => {
                     self.found_running

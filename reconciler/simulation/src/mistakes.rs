@@ -11,11 +11,19 @@ use crate::world::SimWorld;
 impl SimWorld {
     /// A load balancer node's configuration loses a row. Its sessions go on elsewhere.
     pub fn row_vanishes(&self, row: &RowId) {
-        if let Some(node) = self.state().nodes.get_mut(&row.node) {
-            let key = (row.backend.clone(), row.server.clone());
-            if let Some(server) = node.rows.remove(&key) {
-                node.lost.insert(key, server);
-            }
+        let mut state = self.state();
+        let (now_ms, key) = (state.now_ms, (row.backend.clone(), row.server.clone()));
+        let Some(node) = state.nodes.get_mut(&row.node) else { return };
+        let Some(mut server) = node.rows.remove(&key) else { return };
+        let left = server.takes_traffic();
+        server.up = false;
+        if left {
+            server.left_ms = Some(now_ms);
+        }
+        let of_main = server.track == model::Track::Main;
+        node.lost.insert(key, server);
+        if left && of_main {
+            state.share_will_be_judged(&row.node);
         }
     }
 

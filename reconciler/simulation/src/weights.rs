@@ -40,7 +40,8 @@ impl Node {
     /// The scales of a backend with those rows that count.
     pub(crate) fn scales(&self, backend: &BackendName, counts: impl Fn(&Server) -> bool) -> Scales {
         let mut scales = Scales::default();
-        for (_, row) in self.rows.iter().filter(|(key, row)| key.0 == *backend && counts(row)) {
+        let rows = self.rows.iter().chain(&self.lost);
+        for (_, row) in rows.filter(|(key, row)| key.0 == *backend && counts(row)) {
             match row.track {
                 Track::Canary => scales.canary += u64::from(row.weight),
                 Track::Main => scales.main += u64::from(row.weight),

@@ -63,8 +63,14 @@ impl State {
         let is_out = |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, now).is_some();
         let built = self.fleets.get(&step.environment).or_else(|| self.fleets.values().next()).cloned();
         let Some(fleet) = desired.as_ref().map(|desired| &desired.fleet).or(built.as_deref()) else { return };
-        let emergency = desired.as_ref().is_some_and(|desired| desired.emergency(&step.version).is_some());
-        let rules = Rules { fleet, emergency };
+        // Whatever a host is brought to a safe point with, in an emergency all of its track may be out as the emergency says.
+        let track = fleet.role_of(&step.host).map(|role| role.track).unwrap_or_default();
+        let urgent = |desired: &Desired| {
+            [&step.version, desired.target_of(track)]
+                .iter()
+                .any(|version| desired.emergency(version).is_some())
+        };
+        let rules = Rules { fleet, emergency: desired.as_deref().is_some_and(urgent) };
         for ((name, backend, track), was) in before.0 {
             if desired.as_ref().is_some_and(|desired| is_out(desired, &name)) || is_withdrawal(step, track) {
                 continue;
@@ -115,7 +121,8 @@ struct Rules<'a> {
     emergency: bool,
 }
 
-/// What a (node, backend, track) has. A server that was lost after `noticed_ms` may count as there.
+/// What a (node, backend, track) has. A server that was lost after `noticed_ms` may count as there, also
+/// one whose row is gone since.
 fn seats(
     node: &Node,
     backend: &BackendName,
@@ -125,6 +132,10 @@ fn seats(
 ) -> Seats {
     let mut seats = Seats::default();
     let counted = |row: &Server| track.is_none_or(|track| row.track == track) && !outs.contains(&row.host);
+    let vanished = node.lost.iter().filter(|(key, row)| key.0 == *backend && counted(row));
+    let unnoticed =
+        vanished.filter(|(_, row)| row.left_ms.is_some_and(|left_ms| left_ms >= noticed_ms)).count();
+    (seats.configured, seats.unnoticed) = (unnoticed, unnoticed);
     for (_, row) in node.rows.iter().filter(|(key, row)| key.0 == *backend && counted(row)) {
         seats.configured += 1;
         if row.takes_traffic() {

@@ -11,9 +11,6 @@ use model::{Day, Desired, Freeze, InFlightAtFreeze, Moment, Stage, Step, Track};
 use crate::invariants::Promise;
 use crate::state::State;
 
-/// What was asked a moment ago may cross with what begins.
-const CROSSING: SignedDuration = SignedDuration::from_millis(200);
-
 const MINUTES_A_WEEK: i64 = 7 * 24 * 60;
 
 impl State {
@@ -31,7 +28,7 @@ impl State {
             let what = format!("{}: begins on {} under a hold: {}", step.id, step.host, hold.reason);
             self.violated(Promise::S9, what);
         }
-        if self.law.as_mut().is_some_and(|law| law.paused(step, now, CROSSING)) {
+        if self.law.as_mut().is_some_and(|law| law.paused(step)) {
             self.violated(Promise::S9, format!("{}: begins on {} in a pause", step.id, step.host));
         }
     }
