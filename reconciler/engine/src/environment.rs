@@ -20,10 +20,14 @@ pub(crate) struct Environment {
     /// Readings that began before this were made for other roles.
     facts_from: Timestamp,
     pub(crate) plan: Option<Plan>,
+    /// Something was read since that leads to no other decision: a plan for people is made anew first.
+    read_since: bool,
     /// Promises that the newest plan would break: nothing of it begins.
     pub(crate) findings: Vec<Finding>,
     /// Readings under way.
     pub(crate) looking: BTreeSet<Scope>,
+    /// Those of them without which nothing can be decided about what they show.
+    asked: BTreeSet<Scope>,
     /// The kind of the primary reason that was last journaled.
     told: Option<Discriminant<Reason>>,
     /// A commit of ours is being written; or, after one that failed, not before this.
@@ -48,8 +52,10 @@ impl Environment {
             observed: Observed::default(),
             facts_from: now,
             plan: None,
+            read_since: false,
             findings: Vec::new(),
             looking: BTreeSet::new(),
+            asked: BTreeSet::new(),
             told: None,
             editing: Editing::Idle,
         }
@@ -83,6 +89,7 @@ impl Environment {
             gates.retain(|name, _| new.get(name).is_some_and(|gate| old.get(name) == Some(gate)));
             self.observed = Observed { gates, ..Observed::default() };
             self.looking.clear();
+            self.asked.clear();
             self.facts_from = now;
         }
         self.desired = desired;
@@ -115,21 +122,24 @@ impl Environment {
     /// new to decide.
     pub(crate) fn looked(&mut self, scope: &Scope, mut observed: Observed) -> bool {
         self.looking.remove(scope);
+        let asked = self.asked.remove(scope);
         observed.hosts.retain(|_, fact| fact.at >= self.facts_from);
         observed.nodes.retain(|_, fact| fact.at >= self.facts_from);
         observed.gates.retain(|_, fact| fact.at >= self.facts_from);
         let routine = self.plan.as_mut().and_then(|plan| plan.due_mut(scope)).filter(|due| !due.awaited);
-        let is_news = routine.is_none() || !self.observed.knows(&observed);
+        let is_news = asked || routine.is_none() || !self.observed.knows(&observed);
         if let Some((due, read_at)) = routine.zip(observed.read_at()) {
             *due = due.clone().since(read_at);
         }
         self.observed.merge(observed);
+        self.read_since = true;
         is_news
     }
 
     /// What is to be read now, from here on under way: what the newest plan asks for at once (`observe`), and what is due.
     /// Once something has to be read, what would be due soon is read along, so that it costs no turn of its own.
     pub(crate) fn begins_looking(&mut self, observe: BTreeSet<Scope>, now: Timestamp) -> Vec<Scope> {
+        self.asked.extend(observe.iter().cloned());
         let mut scopes: Vec<Scope> =
             observe.into_iter().filter(|scope| !self.looking.contains(scope)).collect();
         let due =
@@ -141,6 +151,22 @@ impl Environment {
         scopes
     }
 
+    /// What an action may have changed is read again before anybody decides on it: of these hosts and load balancer nodes,
+    /// what is known is too old.
+    pub(crate) fn asks_for(&mut self, touched: BTreeSet<HostName>, now: Timestamp) -> Vec<Scope> {
+        let scope = |name: HostName| match self.observed.nodes.contains_key(&name) {
+            true => Some(Scope::Node(name)),
+            false => self.observed.hosts.contains_key(&name).then_some(Scope::Host(name)),
+        };
+        let touched = touched.into_iter().filter_map(scope).collect();
+        self.begins_looking(touched, now)
+    }
+
+    /// Whether every reading is there that somebody asked for.
+    pub(crate) fn knows_what_it_asked_for(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// When something has to be read next.
     pub(crate) fn next_look(&self) -> Option<Timestamp> {
         let due =
@@ -150,6 +176,7 @@ impl Environment {
 
     /// Plans anew, and judges the plan; a reason that stood in the last plan keeps its beginning.
     pub(crate) fn plan(&mut self, history: &History, now: Timestamp) -> &Plan {
+        self.read_since = false;
         let mut plan = planner::plan(&self.desired, &self.observed, history, now);
         self.findings = lint(&self.desired, &self.observed, history, &plan, now);
         if let Some(last) = &self.plan {
@@ -213,7 +240,16 @@ impl Environment {
         news
     }
 
-    pub(crate) fn report(&self, history: &History, now: Timestamp) -> Option<EnvironmentReport> {
+    /// Whether the newest plan begins or reads something.
+    pub(crate) fn wants_something(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| !plan.steps.is_empty() || !plan.observe.is_empty())
+    }
+
+    /// For people, who want to see how many sessions are left.
+    pub(crate) fn report(&mut self, history: &History, now: Timestamp) -> Option<EnvironmentReport> {
+        if self.read_since {
+            self.plan(history, now);
+        }
         let report = EnvironmentReport::new(&self.desired, &self.observed, history, self.plan.clone()?, now);
         let (standing, refused_plan) = (self.standing(history), self.findings.clone());
         Some(EnvironmentReport { standing, refused_plan, ..report })
@@ -307,7 +343,7 @@ mod tests {
             scope: Scope::Host("web-01".into()),
             at,
             from: at - SignedDuration::from_secs(1),
-            every,
+            cadence: model::Cadence::fixed(every),
             awaited,
         }
     }

@@ -15,6 +15,7 @@ mod request;
 mod seams;
 mod service;
 pub mod stores;
+mod turn;
 mod word;
 
 pub use circumstances::{

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Desired, EnvironmentName, Event, Mode, Reading, Recorded, Revision, Standing, Step};
+use model::{Desired, EnvironmentName, Event, Mode, Reading, Recorded, Revision, Standing, Step, StepId};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,12 +14,14 @@ use crate::clock::Clock;
 use crate::departures::departed;
 use crate::environment::Environment;
 use crate::executor::{Committed, Done, Executor};
+use crate::linter::{Finding, Promise};
 use crate::memory::Memory;
 use crate::readings::{accepted_event, refusal, watch_source};
 use crate::refusals::{REFUSED_RETRY, Refusals};
 use crate::report::{REPORT_FORMAT, Report};
 use crate::request::Request;
 use crate::seams::{Journal, JournalError, Source, World};
+use crate::turn::{Turn, in_time};
 use crate::word::Word;
 
 /// A journal that refuses is tried again this often.
@@ -27,9 +29,6 @@ const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
 /// However quiet everything is, a plan is made anew this often.
 const PLAN_ANEW: Duration = Duration::from_secs(10);
-
-/// What a plan finds out leads to more: a stage is done, so it passed, so its track passed. Never this often.
-const MAX_RECORDINGS: usize = 32;
 
 /// Results that come in within this time per host of the largest fleet are taken together: at 10,000 hosts a pass
 /// costs tens of milliseconds, and the first look at them would otherwise cost a pass each.
@@ -83,8 +82,8 @@ pub struct Service<W, J, S> {
     refusals: watch::Sender<Refusals>,
     requests: mpsc::Receiver<Request>,
     stop: CancellationToken,
-    /// When to plan, whatever happens until then; at once, when there is news.
-    plan_at: Instant,
+    /// When to plan.
+    turn: Turn,
 }
 
 impl<W: World, J: Journal, S: Source> Service<W, J, S> {
@@ -127,7 +126,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             refusals,
             requests,
             stop,
-            plan_at: Instant::now(),
+            turn: Turn::now(),
         };
         Ok((service, handle))
     }
@@ -137,10 +136,10 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     pub async fn run(mut self) {
         let mut readings = watch_source(self.source.clone(), self.clock.clone(), self.stop.clone());
         loop {
-            if self.plan_at <= Instant::now() {
+            if self.turn.at() <= Instant::now() {
                 self.pass();
             }
-            let wake = self.look_at_what_is_due().min(self.plan_at);
+            let wake = self.look_at_what_is_due().min(self.turn.at());
             // In this order, so that two things at one moment always go the same way: people first, then git, then ends,
             // all of which are gathered below. Every arm is safe to drop: what is not taken stays in its queue.
             tokio::select! {
@@ -168,11 +167,6 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         }
     }
 
-    /// There is something new to decide on.
-    fn news(&mut self) {
-        self.plan_at = Instant::now();
-    }
-
     /// Reads what is due, which needs no plan. Returns when something is due again.
     fn look_at_what_is_due(&mut self) -> Instant {
         let now = self.clock.now();
@@ -196,10 +190,9 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let wakes = names.iter().filter_map(|name| self.pass_one(name, now, may_start)).min();
         self.publish();
         if !may_start || self.memory.error().is_some() {
-            self.plan_at = Instant::now() + JOURNAL_RETRY;
-            return;
+            return self.turn.set(Instant::now() + JOURNAL_RETRY);
         }
-        self.plan_at = in_time(now, wakes).min(Instant::now() + PLAN_ANEW);
+        self.turn.set(in_time(now, wakes).min(Instant::now() + PLAN_ANEW));
     }
 
     fn pass_one(&mut self, name: &EnvironmentName, now: Timestamp, may_start: bool) -> Option<Timestamp> {
@@ -224,13 +217,18 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         wake
     }
 
-    /// Plans. What a plan finds out is written before anything is begun on it, and may lead to more. False: the journal
-    /// refuses, the plan would break a promise, or there is no end to what it finds out; nothing may begin.
+    /// Plans. What a plan finds out is written before anything is begun on it, and may lead to more: a stage is done, so it
+    /// passed, so its track passed. False: the journal refuses, or the plan would break a promise; nothing may begin.
     fn plan_one(&mut self, name: &EnvironmentName, now: Timestamp, may_write: bool) -> bool {
-        for _ in 0..MAX_RECORDINGS {
+        let mut told: Vec<Event> = Vec::new();
+        loop {
             let Some(environment) = self.environments.get_mut(name) else { return false };
             let before = std::mem::take(&mut environment.findings);
             let records = environment.plan(self.memory.history(name), now).records.clone();
+            if let Some(again) = records.iter().find(|record| told.contains(record)) {
+                let what = format!("finds out the same twice, and would for ever: {again:?}");
+                environment.findings.push(Finding { promise: Promise::Liveness, step: None, what });
+            }
             if !environment.findings.is_empty() {
                 if environment.findings != before {
                     self.refusals.send_modify(|refusals| refusals.tell(name, now, &environment.findings));
@@ -243,9 +241,8 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             if !may_write || !self.memory.record(now, &records) {
                 return false;
             }
+            told.extend(records);
         }
-        tracing::error!(environment = %name, "records without an end; this is a bug, please report it");
-        false
     }
 
     /// The intent is durable before the effect begins.
@@ -264,15 +261,13 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     fn take(&mut self, done: Done) {
         match done {
             Done::Acted { environment, step, result } => {
-                self.news();
                 match &result {
                     Ok(outcome) => tracing::info!(%step, ?outcome, "done"),
                     Err(failure) => {
                         tracing::warn!(%step, kind = %failure.kind, detail = failure.detail, "{failure}");
                     }
                 }
-                let now = self.clock.now();
-                self.memory.keep(now, Event::StepFinished { environment, step, result });
+                self.acted(environment, step, result);
             }
             Done::Looked { environment, scope, observed } => {
                 let holder = self.environments.get_mut(&environment);
@@ -280,11 +275,33 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
                 // It may be the other host that has changed since.
                 let is_other = self.compare_machines(&environment, &scope);
                 if shows_new || is_other {
-                    self.news();
+                    self.decides_soon();
                 }
             }
             Done::Committed(committed) => self.committed(*committed),
         }
+    }
+
+    /// A step has ended. Nothing is decided on what it touched before that was read again.
+    fn acted(
+        &mut self,
+        environment: EnvironmentName,
+        step: StepId,
+        result: Result<model::Outcome, model::Failure>,
+    ) {
+        let now = self.clock.now();
+        let touched = self.memory.history(&environment).in_flight.get(&step).map(|it| it.step.touched());
+        self.memory.keep(now, Event::StepFinished { environment: environment.clone(), step, result });
+        if let Some((holder, touched)) = self.environments.get_mut(&environment).zip(touched) {
+            for scope in holder.asks_for(touched, now) {
+                self.executor.look(environment.clone(), scope);
+            }
+        }
+        self.decides_soon();
+    }
+
+    fn decides_soon(&mut self) {
+        self.turn.comes_soon(self.environments.values().all(Environment::knows_what_it_asked_for));
     }
 
     /// A host under two names, here or in another environment, is begun under neither. Tells whether that is new, or no more
@@ -299,7 +316,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
 
     fn committed(&mut self, Committed { edit, result, reading }: Committed) {
         let now = self.clock.now();
-        self.news();
+        self.turn.comes_now();
         if let Some(environment) = self.environments.get_mut(&edit.environment) {
             environment.edited(result.is_ok(), now);
         }
@@ -321,7 +338,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     /// A look at git: a new valid commit is in force from here on. What is not durable is not in force: while the
     /// journal refuses, the reading is kept, and the old commit stays.
     fn read(&mut self, at: Timestamp, reading: Reading) {
-        self.news();
+        self.turn.comes_now();
         let mut events: Vec<Event> =
             refusal(&reading).filter(|_| self.errors() != reading.errors).into_iter().collect();
         for desired in reading.revision.iter().flat_map(|revision| revision.environments.values()) {
@@ -370,11 +387,15 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     async fn answer(&mut self, request: Request) {
         // A question is no news.
         if !matches!(request, Request::Report { .. }) {
-            self.news();
+            self.turn.comes_now();
         }
         match request {
             Request::Report { reply } => {
                 let report = self.report();
+                // It was planned for that.
+                if self.environments.values().any(Environment::wants_something) {
+                    self.turn.comes_now();
+                }
                 // Whoever asked may have gone.
                 let _ = reply.send(report);
             }
@@ -418,7 +439,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let mut environments = BTreeMap::new();
         let mut generation = model::Generation(0);
         let now = self.clock.now();
-        for (name, environment) in &self.environments {
+        for (name, environment) in &mut self.environments {
             let history = self.memory.history(name);
             generation = history.generation;
             if let Some(report) = environment.report(history, now) {
@@ -471,10 +492,4 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             }
         }
     }
-}
-
-/// The service's time by the clock of its sleep; far away when there is none.
-fn in_time(now: Timestamp, at: Option<Timestamp>) -> Instant {
-    let far = Duration::from_secs(3600);
-    Instant::now() + at.map_or(far, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }

@@ -54,16 +54,16 @@ pub(crate) fn leaving(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> 
     Some(Next::Leave(Action::Drain { rows: serving }))
 }
 
-/// Rows that were out when we came, and that their owner has given back: they serve, or we retired them since. They are
-/// ours to move, which the mark has to say; none: nothing changed.
+/// Rows that were out when we came, and that their owner has given back: they serve, or we retired them since, also where the
+/// node was declared out after that. They are ours to move, which the mark has to say; none: nothing changed.
 pub(crate) fn no_longer_foreign(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let ClaimView::Ours { found, .. } = host.claim else { return None };
     let retired = survey.history.retired.get(host.name);
-    let given_back = |row: &RowView<'_>| {
-        row.admin() == Some(Admin::Ready) || retired.is_some_and(|retired| retired.contains(&row.id()))
-    };
-    let listed = host.rows.iter().filter(|row| found.contains(&row.id()));
-    let given_back: BTreeSet<RowId> = listed.filter(|row| given_back(row)).map(RowView::id).collect();
+    let serving = host.rows.iter().filter(|row| row.admin() == Some(Admin::Ready));
+    let is_retired = |row: &&RowView<'_>| retired.is_some_and(|retired| retired.contains(&row.id()));
+    let retired = host.rows.iter().chain(&host.aside).filter(is_retired);
+    let given_back = serving.chain(retired).map(RowView::id).filter(|row| found.contains(row));
+    let given_back: BTreeSet<RowId> = given_back.collect();
     let found = found.difference(&given_back).cloned().collect();
     let why = "rows that others had taken out serve again";
     (!given_back.is_empty()).then_some(Next::Step(Action::Claim { found }, why))
@@ -80,7 +80,7 @@ pub(crate) fn rows_are_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> Result
     if host.rows.iter().all(|row| survey.node_is_fresh(row.node)) {
         return Ok(());
     }
-    Err(Wait::new(Reason::FreshFacts).watching(node_scopes(host), jiff::SignedDuration::ZERO))
+    Err(Wait::new(Reason::FreshFacts).reading(node_scopes(host)))
 }
 
 /// Every row of the host was seen, however long ago, and points to it.

@@ -31,7 +31,7 @@ fn judge_one(survey: &Survey<'_>, name: &GateName, gate: &Gate, from: Option<Tim
     let counts = |fact: &&Fact<GateState>| from.is_none_or(|from| fact.at >= from + gate.settle);
     let fresh = survey.age(&scope(survey, name)).1;
     let Some(fact) = survey.observed.gates.get(name).filter(counts).filter(|_| fresh) else {
-        let wait = Wait::new(Reason::FreshFacts).watching(scopes, SignedDuration::ZERO);
+        let wait = Wait::new(Reason::FreshFacts).reading(scopes);
         return Err(match from.map(|from| from + gate.settle).filter(|from| *from > survey.now) {
             Some(from) => Wait::new(Reason::GateQuiet { gate: name.clone(), until: from }).until(from),
             None => wait,

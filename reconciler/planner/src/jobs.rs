@@ -1,8 +1,8 @@
 //! Migrations and checks: jobs that must not run twice, one at a time on each host, found again by their names.
 
 use model::{
-    Action, Check, CheckName, CheckRun, FailureKind, HostName, JobKey, JobKind, JobName, JobRecord, JobState,
-    Reason, RoleName, Stage, StepId, Track, Version,
+    Action, Check, CheckName, CheckRun, FailureKind, HostName, HostState, JobKey, JobKind, JobName,
+    JobRecord, JobState, Reason, RoleName, Stage, StepId, Track, Version,
 };
 
 use crate::agent;
@@ -10,7 +10,7 @@ use crate::lanes::Lane;
 use crate::next::{Next, Wait, host_scope};
 use crate::position::{claimed_by_other, in_the_way, seen, under_way};
 use crate::survey::{ClaimView, HostView, Survey};
-use crate::tuning::WATCH;
+use crate::tuning::{AT_ONCE, PACKAGES_MAX_AGE, WATCH};
 
 /// Something that a lane needs to have run on a host of no role, or over the network.
 #[derive(Clone, Debug)]
@@ -55,6 +55,29 @@ pub(crate) fn migration(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, kin
         installs: true,
         on_host: true,
         action: Action::Migrate { job, key, ready: migrations.ready.clone(), run: run.clone() },
+    })
+}
+
+/// A migration that began, that nobody wants now, and of whose end nobody has heard: it may run still. It is found again, by
+/// its name, before anything else is done there. One that the host does not know of never began.
+fn begun_before(survey: &Survey<'_>, state: &HostState, errand: Option<&Errand>) -> Option<Action> {
+    let migrations = survey.desired.fleet.policy.migrations.as_ref()?;
+    let wanted = errand.and_then(|errand| errand.action.job()).map(|(_, key)| key);
+    let begun = survey
+        .history
+        .progress
+        .jobs
+        .iter()
+        .filter(|(key, record)| Some(*key) != wanted && matches!(record.state, JobState::Begun { .. }));
+    begun.into_iter().find_map(|(key, record)| {
+        let run = match key.kind {
+            JobKind::PreMigration => migrations.pre.clone()?,
+            JobKind::PostMigration => migrations.post.clone()?,
+            JobKind::Check { .. } => return None,
+        };
+        let job = JobName::new(&survey.desired.environment, key, record.attempt);
+        let began = state.jobs.contains_key(&job);
+        began.then(|| Action::Migrate { job, key: key.clone(), ready: migrations.ready.clone(), run })
     })
 }
 
@@ -155,7 +178,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Err
         Ok(state) => state,
         Err(wait) => return Next::Wait(wait),
     };
-    if let Some(step) = state.job.as_ref().filter(|step| !errand.is_some_and(|errand| errand.is_job(step))) {
+    if let Some(step) = &state.job {
         // Begun before a restart of the service: whatever is wanted now, nobody starts or lets go beside it.
         let wait = Wait::new(Reason::JobRunning { step: step.clone() });
         return Next::Wait(wait.watching_for_change(host_scope(host), WATCH));
@@ -170,19 +193,31 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Err
         }
         ClaimView::Ours { current: true, .. } => {}
     }
-    let Some(errand) = errand else { return agent::released(survey, host, "done here") };
-    if let Some(wait) = in_the_way(survey, host, &errand.version) {
-        return Next::Wait(wait);
+    let begun = begun_before(survey, state, errand);
+    let version = errand.map_or(&survey.desired.target, |errand| &errand.version);
+    let blocked = in_the_way(survey, host, version).filter(|_| begun.is_some() || errand.is_some());
+    match (blocked, begun, errand) {
+        (Some(wait), ..) => Next::Wait(wait),
+        (None, Some(action), _) => Next::Step(action, "how it ended has to be known first"),
+        (None, None, Some(errand)) => {
+            agent::quiet(survey, host, state).unwrap_or_else(|| run(survey, host, state, errand))
+        }
+        (None, None, None) => agent::released(survey, host, "done here"),
     }
-    agent::quiet(survey, host, state).unwrap_or_else(|| run(host, state, errand))
 }
 
-fn run(host: &HostView<'_>, state: &model::HostState, errand: &Errand) -> Next {
+/// Migrations run with exactly the packages of their version: somebody may have changed them since we did, so that is read
+/// right before.
+fn run(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, errand: &Errand) -> Next {
     let package = host.package_for(&errand.version, state);
     if errand.installs && !host.has_installed(state, &package) {
         let packages = host.packages_at(&package);
         let action = Action::Install { packages, prepare: Vec::new(), configure: Vec::new() };
         return Next::Step(action, "exactly the version whose migrations run");
+    }
+    let read = host.fact.is_some_and(|fact| survey.now.duration_since(fact.at) <= PACKAGES_MAX_AGE);
+    if errand.installs && !read {
+        return Next::Wait(Wait::new(Reason::FreshFacts).watching(host_scope(host), AT_ONCE));
     }
     Next::Step(errand.action.clone(), why(&errand.action))
 }
@@ -212,11 +247,6 @@ fn why(action: &Action) -> &'static str {
 }
 
 impl Errand {
-    /// Whether a job that runs on the host is this errand's own: then it is found again by its name.
-    fn is_job(&self, step: &StepId) -> bool {
-        self.action.job().is_some_and(|(name, _)| name.as_str() == step.as_str())
-    }
-
     /// Whether it runs on a host that we can look at.
     pub(crate) fn is_on_host(&self) -> bool {
         self.on_host

@@ -135,7 +135,7 @@ impl<'a> Ladder<'_, 'a> {
                 None => self.job(lane, rung.stage, JobKind::PostMigration, state),
             },
         }
-        state.records.extend(self.began(lane, rung.stage));
+        state.records.extend(self.began(lane, rung.stage).filter(|_| !rung.borrowed));
     }
 
     /// A host of any track that counts and does not run the lane's target or a version that came later.
@@ -220,7 +220,7 @@ impl<'a> Ladder<'_, 'a> {
         if !worked {
             return RungState::Working;
         }
-        if !rung.last || self.is_over(lane, rung.stage) {
+        if !rung.last || rung.borrowed || self.is_over(lane, rung.stage) {
             return RungState::Done;
         }
         RungState::Watching(Box::new(self.watch(lane, rung.stage)))
@@ -315,8 +315,12 @@ impl<'a> Ladder<'_, 'a> {
     /// The lane is through: that is worth remembering, once, when it was watched all the way.
     fn passed(&self, lane: &Lane<'a>) -> Option<Event> {
         let (progress, environment) = (&self.survey.history.progress, &self.survey.desired.environment);
-        let stages: Vec<_> =
-            lane.rungs.iter().filter(|rung| rung.last).map(|rung| rung.stage.name.clone()).collect();
+        let stages: Vec<_> = lane
+            .rungs
+            .iter()
+            .filter(|rung| rung.last && !rung.borrowed)
+            .map(|rung| rung.stage.name.clone())
+            .collect();
         let watched = stages.iter().all(|stage| progress.has_passed(stage, lane.target));
         let known = progress.pass(environment, lane.track, lane.target).is_some();
         (watched && !known && !lane.is_unwatched()).then(|| Event::Passed {
@@ -348,7 +352,7 @@ pub(crate) fn progress(survey: &Survey<'_>, lane: &Lane<'_>, state: &LaneState) 
         let first = lane.rungs.iter().position(|other| other.stage.name == rung.stage.name).unwrap_or(at);
         let standing = if at < state.active {
             let passed = survey.history.progress.has_passed(&rung.stage.name, lane.target);
-            if passed { StageStanding::Passed } else { StageStanding::Skipped }
+            if passed || rung.borrowed { StageStanding::Passed } else { StageStanding::Skipped }
         } else if first > state.active {
             StageStanding::Ahead
         } else {

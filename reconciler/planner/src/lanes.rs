@@ -25,6 +25,8 @@ pub(crate) struct Rung<'a> {
     pub(crate) work: Work<'a>,
     /// No other part of the stage comes after it.
     pub(crate) last: bool,
+    /// Of another track's stage, which that track alone watches and remembers.
+    pub(crate) borrowed: bool,
 }
 
 /// What a rung does.
@@ -120,7 +122,7 @@ fn lane<'a>(
     if back {
         rungs.reverse();
         mark_last(&mut rungs);
-    } else if let Some(rung) = borrowed_migration(stages, track) {
+    } else if let Some(rung) = borrowed_migration(stages, track).filter(|_| !rungs.is_empty()) {
         rungs.insert(0, rung);
     }
     (!rungs.is_empty()).then_some(Lane { track, target, direction, emergency, rungs })
@@ -132,7 +134,7 @@ fn borrowed_migration(stages: &[Stage], track: Track) -> Option<Rung<'_>> {
     let migrates = |stage: &&Stage| stage.run == Run::Migrate;
     let own = stages.iter().filter(migrates).any(|stage| stage.track == track);
     let stage = stages.iter().find(migrates).filter(|_| !own)?;
-    Some(Rung { stage, work: Work::Migrate, last: true })
+    Some(Rung { stage, work: Work::Migrate, last: true, borrowed: true })
 }
 
 fn mark_last(rungs: &mut [Rung<'_>]) {
@@ -158,7 +160,12 @@ fn rungs_of<'a>(
         }
     };
     let count = works.len();
-    works.into_iter().enumerate().map(move |(at, work)| Rung { stage, work, last: at + 1 == count })
+    works.into_iter().enumerate().map(move |(at, work)| Rung {
+        stage,
+        work,
+        last: at + 1 == count,
+        borrowed: false,
+    })
 }
 
 /// Where a role stands: its lane's place, and its rung's in it. A role that no stage deploys is never worked on; the

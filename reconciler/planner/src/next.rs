@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Action, Failure, FailureKind, HealthState, HostState, Reason, Scope, backoff};
+use model::{Action, Cadence, Failure, FailureKind, HealthState, HostState, Reason, Scope, backoff};
 
 use crate::survey::HostView;
-use crate::tuning::patient;
+use crate::tuning::{UNWELL_REFRESH, WATCH_CLOSELY};
 
 /// What a host needs next.
 #[derive(Clone, Debug)]
@@ -40,7 +40,8 @@ pub(crate) struct Wait {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
     pub(crate) scopes: BTreeSet<Scope>,
-    pub(crate) every: jiff::SignedDuration,
+    /// None: only when what is known is too old.
+    pub(crate) cadence: Option<Cadence>,
     /// See [`model::Due`].
     pub(crate) awaited: bool,
 }
@@ -48,7 +49,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Watched for what is to show, which is all that is waited for.
     pub(crate) fn for_change(scopes: BTreeSet<Scope>, every: SignedDuration) -> Self {
-        Self { scopes, every, awaited: false }
+        Self { scopes, cadence: Some(Cadence::fixed(every)), awaited: false }
     }
 }
 
@@ -65,12 +66,17 @@ impl Wait {
         Self { wake: Some(wake), ..self }
     }
 
-    pub(crate) fn watching(self, scopes: BTreeSet<Scope>, every: jiff::SignedDuration) -> Self {
-        Self { watch: Watch { scopes, every, awaited: true }, ..self }
+    pub(crate) fn watching(self, scopes: BTreeSet<Scope>, every: SignedDuration) -> Self {
+        Self { watch: Watch { scopes, cadence: Some(Cadence::fixed(every)), awaited: true }, ..self }
+    }
+
+    /// Reads what is too old, once.
+    pub(crate) fn reading(self, scopes: BTreeSet<Scope>) -> Self {
+        Self { watch: Watch { scopes, cadence: None, awaited: true }, ..self }
     }
 
     /// As [`Self::watching`], where only something else than what is known leads any further.
-    pub(crate) fn watching_for_change(self, scopes: BTreeSet<Scope>, every: jiff::SignedDuration) -> Self {
+    pub(crate) fn watching_for_change(self, scopes: BTreeSet<Scope>, every: SignedDuration) -> Self {
         Self { watch: Watch::for_change(scopes, every), ..self }
     }
 }
@@ -108,6 +114,7 @@ pub(crate) fn node_scopes(host: &HostView<'_>) -> BTreeSet<Scope> {
 }
 
 /// Watched while a host is to become well, by the time since its last change.
-pub(crate) fn watch_health(host: &HostView<'_>, wait: Wait, waited: SignedDuration) -> Wait {
-    wait.watching(host_scope(host), patient(waited))
+pub(crate) fn watch_health(host: &HostView<'_>, wait: Wait, since: Timestamp) -> Wait {
+    let cadence = Cadence::patient(since, WATCH_CLOSELY, UNWELL_REFRESH);
+    Wait { watch: Watch { scopes: host_scope(host), cadence: Some(cadence), awaited: false }, ..wait }
 }

@@ -74,7 +74,7 @@ pub(crate) fn seen<'a>(survey: &Survey<'_>, host: &HostView<'a>) -> Result<&'a H
             let reason = Reason::HostUnknown { kind: unknown.kind, detail: unknown.detail.clone() };
             Err(Wait::new(reason).watching_for_change(host_scope(host), crate::tuning::UNWELL_REFRESH))
         }
-        _ => Err(Wait::new(Reason::FreshFacts).watching(host_scope(host), jiff::SignedDuration::ZERO)),
+        _ => Err(Wait::new(Reason::FreshFacts).reading(host_scope(host))),
     }
 }
 

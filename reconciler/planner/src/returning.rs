@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use model::{
     Action, Admin, HealthState, HostState, MAX_ATTEMPTS, ReadyBecause, Reason, RowCheck, RowId, Scope,
     Version, history::Activated,
@@ -62,13 +62,12 @@ fn not_well(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release
         let wait = Wait::new(Reason::Unhealthy { answer });
         // A package may restart its services itself: after an install as after an activation.
         let changed = survey.history.last_action.get(host.name);
-        let waited = changed.map_or(SignedDuration::MAX, |at| survey.now.duration_since(*at));
-        return Next::Wait(watch_health(host, wait, waited));
+        return Next::Wait(watch_health(host, wait, changed.copied().unwrap_or(Timestamp::MIN)));
     };
-    let (overdue_at, waited) = (activated.at + within(host), survey.now.duration_since(activated.at));
+    let overdue_at = activated.at + within(host);
     if survey.now < overdue_at {
         let wait = Wait::new(Reason::HealthPending { answer, until: overdue_at }).since(activated.at);
-        return Next::Wait(watch_health(host, wait.until(overdue_at), waited));
+        return Next::Wait(watch_health(host, wait.until(overdue_at), activated.at));
     }
     overdue(survey, host, state, release, activated)
 }
@@ -94,8 +93,8 @@ fn overdue(
     if survey.now < until {
         let reason =
             Reason::Backoff { action: model::ActionKind::Activate, failure, times: activated.times, until };
-        let waited = survey.now.duration_since(activated.at);
-        return Next::Wait(watch_health(host, Wait::new(reason).since(activated.at).until(until), waited));
+        let wait = Wait::new(reason).since(activated.at).until(until);
+        return Next::Wait(watch_health(host, wait, activated.at));
     }
     if let ClaimView::Ours { current: false, found } = host.claim {
         return renewed(host, found);
@@ -139,7 +138,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     }
     if !nodes_are_fresh(survey, host) {
         let wait = Wait::new(Reason::FreshFacts);
-        return Next::Wait(wait.watching(node_scopes(host), SignedDuration::ZERO));
+        return Next::Wait(wait.reading(node_scopes(host)));
     }
     let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint));
     if !in_maint.is_empty() {
@@ -202,7 +201,7 @@ fn aside(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let unread = host.aside.iter().filter(|row| !survey.node_is_fresh(row.node));
     let unread: BTreeSet<Scope> = unread.map(|row| Scope::Node(row.node.clone())).collect();
     if !unread.is_empty() {
-        return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(unread, SignedDuration::ZERO)));
+        return Some(Next::Wait(Wait::new(Reason::FreshFacts).reading(unread)));
     }
     let out = |row: &&RowView<'_>| matches!(row.admin(), Some(Admin::Drain | Admin::Maint));
     let ours = host.aside.iter().filter(out).filter(|row| !found.contains(&row.id()));

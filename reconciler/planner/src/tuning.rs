@@ -19,21 +19,20 @@ pub(crate) const HOST_MAX_AGE: SignedDuration = SignedDuration::from_secs(60);
 /// anybody leaves rotation.
 pub(crate) const NODE_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
 
+/// As [`HOST_MAX_AGE`], for the packages that migrations are about to run with.
+pub(crate) const PACKAGES_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
+
 /// Sessions, reloads and orphaned jobs are watched this often while a host is out.
 pub(crate) const WATCH: SignedDuration = SignedDuration::from_millis(500);
 
 /// Health after an activation or an install, and the load balancer's verdict after a ready, are watched this often:
-/// each interval is time that a server is out of rotation.
+/// each interval is time that a server is out of rotation. What takes long is watched at a tenth of the time that it has
+/// taken already, and every [`UNWELL_REFRESH`] at least: nobody is kept out longer than that by the watching, and a minute
+/// of warming up costs tens of readings, not hundreds.
 pub(crate) const WATCH_CLOSELY: SignedDuration = SignedDuration::from_millis(200);
 
 /// Read anew now, whatever its age.
 pub(crate) const AT_ONCE: SignedDuration = SignedDuration::from_millis(1);
-
-/// Whatever is watched closely for long is watched at this part of the time that it has taken already: nobody is kept out
-/// longer than that by the watching, and a minute of warming up costs tens of readings, not hundreds.
-pub(crate) fn patient(waited: SignedDuration) -> SignedDuration {
-    (waited / 10).clamp(WATCH_CLOSELY, UNWELL_REFRESH)
-}
 
 /// A reading proves a drain only when it began this long after the drain: a request that was being assigned while
 /// the command came in is then visible as a session.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Due, GateName, Mode, Scope};
+use model::{Cadence, Due, GateName, Mode, Scope};
 
 use crate::gates;
 use crate::next::Watch;
@@ -19,20 +19,30 @@ impl Pass<'_, '_> {
         let hosts = survey.hosts.iter().chain(&survey.workers).chain(&survey.departed);
         for host in hosts.filter(|host| host.in_flight.is_none()) {
             let every = if host.is_unwell() { UNWELL_REFRESH } else { HOST_REFRESH };
-            self.later(Scope::Host(host.name.clone()), host.fact.map(|fact| fact.at), every, false);
+            self.later(
+                Scope::Host(host.name.clone()),
+                host.fact.map(|fact| fact.at),
+                Cadence::fixed(every),
+                false,
+            );
         }
         for node in survey.desired.fleet.nodes() {
             let fact = survey.observed.nodes.get(node);
             let unknown = fact.is_some_and(|fact| fact.value.is_err());
             let every = if unknown { UNWELL_REFRESH } else { NODE_REFRESH };
-            self.later(Scope::Node(node.clone()), fact.map(|fact| fact.at), every, false);
+            self.later(Scope::Node(node.clone()), fact.map(|fact| fact.at), Cadence::fixed(every), false);
         }
         self.refresh_gates();
         // Asking for new versions refreshes the host's lists: not where nothing may change.
         let follows = !survey.desired.fleet.policy.follows.is_empty();
         if follows && survey.desired.fleet.mode == Mode::Reconcile {
             let at = survey.observed.versions.as_ref().map(|fact| fact.at);
-            self.later(Scope::Versions(survey.desired.environment.clone()), at, VERSIONS_REFRESH, true);
+            self.later(
+                Scope::Versions(survey.desired.environment.clone()),
+                at,
+                Cadence::fixed(VERSIONS_REFRESH),
+                true,
+            );
         }
         self.wake_at(survey.desired.exceptions.next_expiry(survey.now));
         self.later_once();
@@ -64,7 +74,7 @@ impl Pass<'_, '_> {
         for name in survey.desired.fleet.policy.gates.keys() {
             let every = if ramping || needed.contains(name) { GATE_REFRESH } else { GATE_IDLE_REFRESH };
             let at = survey.observed.gates.get(name).map(|fact| fact.at);
-            self.later(gates::scope(survey, name), at, every, true);
+            self.later(gates::scope(survey, name), at, Cadence::fixed(every), true);
         }
     }
 
@@ -73,17 +83,18 @@ impl Pass<'_, '_> {
             let (at, fresh) = self.survey.age(scope);
             if !fresh {
                 self.observe.insert(scope.clone());
-            } else if watch.every > SignedDuration::ZERO {
-                self.later(scope.clone(), at, watch.every, watch.awaited);
+            } else if let Some(cadence) = watch.cadence {
+                self.later(scope.clone(), at, cadence, watch.awaited);
             }
         }
     }
 
-    fn later(&mut self, scope: Scope, at: Option<Timestamp>, every: SignedDuration, awaited: bool) {
-        match at.map(|at| at + every) {
+    fn later(&mut self, scope: Scope, read_at: Option<Timestamp>, cadence: Cadence, awaited: bool) {
+        let every = read_at.map_or(SignedDuration::ZERO, |read_at| cadence.every(read_at));
+        match read_at.map(|read_at| read_at + every) {
             Some(at) if at > self.survey.now => {
                 let from = at - (every / 4).min(READ_ALONG);
-                self.due.push(Due { scope, at, from, every, awaited });
+                self.due.push(Due { scope, at, from, cadence, awaited });
             }
             _ => {
                 self.observe.insert(scope);

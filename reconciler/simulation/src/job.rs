@@ -53,6 +53,15 @@ impl Job {
         self.end == End::Running
     }
 
+    pub(crate) fn is_lost(&self) -> bool {
+        self.end == End::Lost
+    }
+
+    /// Whether it has a name of its own, for ever: it is told by that alone.
+    pub(crate) fn is_once(&self) -> bool {
+        self.step.action.job().is_some()
+    }
+
     pub(crate) fn is_check(&self) -> bool {
         matches!(self.step.action, Action::Check { .. })
     }

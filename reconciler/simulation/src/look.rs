@@ -11,7 +11,6 @@ use model::{
 use crate::balancer::Server;
 use crate::fence::Owner;
 use crate::host::{Host, Live, Phase, Process, Run};
-use crate::job::{End, Job};
 use crate::state::State;
 
 /// How long a unit must have kept its pid where a role names no probe.
@@ -39,12 +38,21 @@ impl State {
                 .collect(),
             health: self.health(host),
             claim: host.claim.clone(),
-            job: host.running_job().cloned(),
-            in_doubt: host.jobs.iter().filter(|(_, job)| is_lost(job)).map(|(id, _)| id.clone()).collect(),
+            job: host
+                .jobs
+                .iter()
+                .find(|(_, job)| job.is_running() && !job.is_once())
+                .map(|(id, _)| id.clone()),
+            in_doubt: host
+                .jobs
+                .iter()
+                .filter(|(_, job)| job.is_lost() && !job.is_once())
+                .map(|(id, _)| id.clone())
+                .collect(),
             patches: host.patches.clone(),
             agent: host.agent.as_ref().map(|agent| agent.state(self.now_ms)),
             last_generation: reader.remembered(&host.fences),
-            jobs: self.ended_jobs(name),
+            jobs: self.once_jobs(name),
         })
     }
 
@@ -124,10 +132,6 @@ fn dpkg_tells(package: &crate::host::Package) -> PackageState {
         status: status.to_owned(),
         held: false,
     }
-}
-
-fn is_lost(job: &Job) -> bool {
-    job.end == End::Lost
 }
 
 fn nowhere(name: &HostName) -> Unknown {

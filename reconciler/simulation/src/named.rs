@@ -181,14 +181,14 @@ impl State {
         }
     }
 
-    /// Jobs with lasting names that ended on a host, with their exit codes.
-    pub(crate) fn ended_jobs(&self, name: &HostName) -> BTreeMap<JobName, i32> {
+    /// Jobs with lasting names that began on a host, with their exit codes; -1: no end is recorded.
+    pub(crate) fn once_jobs(&self, name: &HostName) -> BTreeMap<JobName, i32> {
         let jobs = self.hosts.get(name).map(|host| host.jobs.values()).into_iter().flatten();
         jobs.filter_map(|job| {
             let (name, _) = job.step.action.job()?;
             match &job.end {
                 End::Done(result) => Some((name.clone(), i32::from(result.is_err()))),
-                End::Running | End::Lost => None,
+                End::Running | End::Lost => Some((name.clone(), -1)),
             }
         })
         .collect()

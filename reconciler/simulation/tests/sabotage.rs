@@ -11,14 +11,14 @@ use simulation::{Catcher, Ending, Sabotage, Scenario, live_bent};
 /// Each defect, the first seed in whose life it is caught, and by what.
 #[rustfmt::skip]
 const TABLE: [(Sabotage, u64, Catcher); 25] = [
-    (FloorOfSecondNode,     258, By(S1)),
+    (FloorOfSecondNode,     287, By(S2)),
     (DoubleBudget,            1, By(S1)),
     (ReadyBeforeHealth,       9, By(S1)),
     (WeightRoundedUp,         1, By(S2)),
     (DrainOfFirstNode,        1, By(S3)),
     (NoMigrations,           10, By(S4)),
     (LeftBehind,              2, Liveness),
-    (VetoIgnoredGoingBack,  380, By(S5)),
+    (VetoIgnoredGoingBack,  359, By(S5)),
     (OlderGenerationObeyed,   3, By(S6)),
     (MigratedAgain,         464, By(S7)),
     (AnswerTakenForFailure,  13, By(S7)),

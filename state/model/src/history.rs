@@ -346,10 +346,7 @@ impl History {
 
     /// Facts about the step's host and nodes from before `at` are stale.
     fn touch(&mut self, at: Timestamp, step: &Step) {
-        self.last_action.insert(step.host.clone(), at);
-        for node in step.nodes() {
-            self.last_action.insert(node.clone(), at);
-        }
+        self.last_action.extend(step.touched().into_iter().map(|name| (name, at)));
     }
 
     fn succeed(&mut self, at: Timestamp, step: &Step, outcome: &Outcome, since: Timestamp) {

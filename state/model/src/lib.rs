@@ -48,7 +48,8 @@ pub use pipeline::{
     MigrationJob, Migrations, Moment, OnRed, Promotion, Requirement, Run, Stage, Threshold,
 };
 pub use plan::{
-    Due, Plan, ReleaseEdit, RoleProgress, Scope, Share, StageProgress, StageStanding, Standing, TrackProgress,
+    Cadence, Due, Plan, ReleaseEdit, RoleProgress, Scope, Share, StageProgress, StageStanding, Standing,
+    TrackProgress,
 };
 pub use progress::{Pass, Pause, Progress, ReachedShare, StageRun};
 pub use release::{

@@ -141,6 +141,44 @@ pub enum Scope {
     Versions(EnvironmentName),
 }
 
+/// How often something is read: always the same; or after a tenth of the time that somebody has waited for it, within
+/// bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cadence {
+    since: Timestamp,
+    least: SignedDuration,
+    most: SignedDuration,
+}
+
+impl Cadence {
+    /// Always after the same time.
+    pub fn fixed(every: SignedDuration) -> Self {
+        Self { since: Timestamp::MIN, least: every, most: every }
+    }
+
+    /// What somebody waits for since a moment: the longer it takes, the less often.
+    ///
+    /// `least` must not be above `most`.
+    pub fn patient(since: Timestamp, least: SignedDuration, most: SignedDuration) -> Self {
+        Self { since, least, most }
+    }
+
+    /// The time from a reading to the next one.
+    pub fn every(&self, read_at: Timestamp) -> SignedDuration {
+        (read_at.duration_since(self.since) / 10).clamp(self.least, self.most)
+    }
+
+    /// As often as either wants: exact for two that have the same bounds, or where one is fixed.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            since: self.since.max(other.since),
+            least: self.least.min(other.least),
+            most: self.most.min(other.most),
+        }
+    }
+}
+
 /// A reading that is due later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -151,7 +189,7 @@ pub struct Due {
     /// From when on it may be read along with others.
     pub from: Timestamp,
     /// How often, while it shows the same.
-    pub every: SignedDuration,
+    pub cadence: Cadence,
     /// The reading itself is waited for. Else there is something new to decide only when it shows something else.
     pub awaited: bool,
 }
@@ -160,7 +198,7 @@ impl Due {
     /// As if it had been read at this time.
     pub fn since(self, read_at: Timestamp) -> Self {
         let early = self.at.duration_since(self.from);
-        let at = read_at + self.every;
+        let at = read_at + self.cadence.every(read_at);
         Self { at, from: at - early, ..self }
     }
 
@@ -169,7 +207,7 @@ impl Due {
         Self {
             at: self.at.min(other.at),
             from: self.from.min(other.from),
-            every: self.every.min(other.every),
+            cadence: self.cadence.and(other.cadence),
             awaited: self.awaited || other.awaited,
             scope: self.scope,
         }

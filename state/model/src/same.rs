@@ -82,18 +82,18 @@ fn same_node(a: &NodeState, b: &NodeState) -> bool {
     same_rows && same_old && (process, sticky, last_generation) == (&b.process, &b.sticky, &b.last_generation)
 }
 
-/// Of a server in rotation nobody asks how many sessions it has.
+/// Of a server in rotation nobody asks how many sessions it has, and of others only whether there are any.
 fn counted<'a>(
     rows: &'a BTreeMap<RowKey, Row>,
     sessions: &'a BTreeMap<RowKey, u32>,
-) -> impl Iterator<Item = (&'a RowKey, &'a u32)> {
+) -> impl Iterator<Item = &'a RowKey> {
     let serves = |key: &RowKey| rows.get(key).is_some_and(|row| row.admin == Admin::Ready);
-    sessions.iter().filter(move |(key, _)| !serves(key))
+    sessions.iter().filter(move |(key, sessions)| **sessions > 0 && !serves(key)).map(|(key, _)| key)
 }
 
 fn same_row(a: &Row, b: &Row) -> bool {
     let Row { status, admin, weight, sessions, address, check } = a;
-    let same_sessions = *admin == Admin::Ready || *sessions == b.sessions;
+    let same_sessions = *admin == Admin::Ready || (*sessions > 0) == (b.sessions > 0);
     same_sessions
         && (status, admin, weight) == (&b.status, &b.admin, &b.weight)
         && (address, check) == (&b.address, &b.check)
@@ -130,14 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn sessions_count_where_a_server_is_out_alone() {
+    fn whether_there_are_sessions_counts_where_a_server_is_out_alone() {
         let known = seen(Ok(node(Admin::Ready, 3, 1)));
         assert!(known.knows(&seen(Ok(node(Admin::Ready, 40, 2)))));
         let drained = seen(Ok(node(Admin::Drain, 3, 1)));
         assert!(!known.knows(&drained));
         assert!(drained.knows(&drained));
-        assert!(!drained.knows(&seen(Ok(node(Admin::Drain, 2, 1)))));
+        assert!(drained.knows(&seen(Ok(node(Admin::Drain, 2, 5)))));
+        assert!(!drained.knows(&seen(Ok(node(Admin::Drain, 0, 1)))));
         assert!(!drained.knows(&seen(Ok(node(Admin::Drain, 3, 0)))));
+        assert!(!seen(Ok(node(Admin::Drain, 3, 0))).knows(&drained));
     }
 
     #[test]

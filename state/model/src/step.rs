@@ -323,6 +323,11 @@ impl Action {
 }
 
 impl Step {
+    /// The host and load balancer nodes that it touches: what was read of them before is too old after it.
+    pub fn touched(&self) -> BTreeSet<HostName> {
+        self.nodes().into_iter().chain([&self.host]).cloned().collect()
+    }
+
     /// The load balancer nodes that it touches.
     pub fn nodes(&self) -> BTreeSet<&HostName> {
         let weighed = match &self.action {

@@ -58,18 +58,45 @@ fn a_migration_claims_installs_and_runs_under_its_own_name_and_time() {
     let job = JobName::new(&desired.environment, &pre_migration(), 1);
     assert_eq!(step.action.job(), Some((&job, &pre_migration())));
     assert_eq!((step.why.as_str(), step.deadline), ("once for this version", SignedDuration::from_hours(2)));
+    // Somebody may have changed the packages since: they are read right before.
+    let (soon, late) = (start() + SignedDuration::from_secs(3), start() + SignedDuration::from_millis(3_001));
+    assert!(on_deploy_host(&plan(&desired, &seen, &memory, soon)).is_some());
+    let planned = plan(&desired, &seen, &memory, late);
+    assert_eq!(on_deploy_host(&planned), None);
+    assert!(planned.observe.contains(&Scope::Host("deploy-01".into())), "{:?}", planned.observe);
 }
 
 #[test]
-fn a_job_that_runs_already_is_waited_for_unless_it_is_the_one_that_is_wanted() {
+fn a_job_that_runs_already_is_waited_for() {
     let (desired, mut seen, memory) = scene();
-    let own = JobName::new(&desired.environment, &pre_migration(), 1);
-    host(&mut seen, "deploy-01").job = Some(StepId::new(own.as_str()));
-    assert!(on_deploy_host(&plan(&desired, &seen, &memory, start())).is_some());
     host(&mut seen, "deploy-01").job = Some("another".into());
     let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(on_deploy_host(&planned), None);
     assert_eq!(waits_there(&planned), Some(&Reason::JobRunning { step: "another".into() }));
+}
+
+#[test]
+fn a_migration_of_whose_end_nobody_has_heard_is_found_again_before_another_one_begins() {
+    let (mut desired, mut seen, mut memory) = scene();
+    desired.ranks.push(version("1.2"));
+    let later = JobKey { kind: JobKind::PreMigration, version: version("1.2") };
+    let record = JobRecord { attempt: 2, state: JobState::Begun { at: start() }, began: Some(start()) };
+    memory.progress.jobs.insert(later.clone(), record);
+    host(&mut seen, "deploy-01").claim = Some(claim());
+    let planned = plan(&desired, &seen, &memory, start());
+    let kind = on_deploy_host(&planned).unwrap().action.kind();
+    assert_eq!(kind, ActionKind::Install, "the host does not know of it: it never began");
+    let job = JobName::new(&desired.environment, &later, 2);
+    host(&mut seen, "deploy-01").jobs.insert(job.clone(), -1);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned).unwrap().action.job(), Some((&job, &later)));
+    // Also when nothing is to be migrated any more, before the host is let go.
+    memory.progress.found_running.insert(version("1.1"));
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned).unwrap().action.job(), Some((&job, &later)));
+    memory.progress.jobs.clear();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned).unwrap().action, Action::Release);
 }
 
 #[test]

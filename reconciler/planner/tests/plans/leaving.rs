@@ -46,6 +46,20 @@ fn of_two_begun_hosts_the_first_leaves_and_the_second_waits_for_it() {
 }
 
 #[test]
+fn of_two_hosts_that_are_out_on_different_nodes_one_comes_back_so_that_the_other_can_leave() {
+    let (desired, mut seen, memory) = two_begun();
+    let (up, out) = (row(&mut seen, "fe-01", "web-02").clone(), row(&mut seen, "fe-02", "web-02").clone());
+    *row(&mut seen, "fe-01", "web-02") = out;
+    *row(&mut seen, "fe-02", "web-02") = up;
+    let planned = plan(&desired, &seen, &memory, start());
+    let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), &step.action)).collect();
+    let rows = [RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() }];
+    let ready = Action::Ready { rows: rows.into(), because: ReadyBecause::Healthy };
+    assert!(begins.contains(&("web-01", &ready)), "{begins:?}");
+    assert_eq!(drains(&planned), Vec::<&str>::new());
+}
+
+#[test]
 fn nobody_leaves_by_what_load_balancers_showed_before_the_mark_was_set() {
     let (desired, mut seen, mut memory) = two_begun();
     let later = start() + SignedDuration::from_secs(1);

@@ -172,6 +172,13 @@ fn rows_that_others_had_taken_out_are_theirs_until_they_serve_again_or_we_retire
     assert_eq!(scene.kind_after(millis(500)), Some(ActionKind::Install), "another row was retired");
     scene.history.retired.insert("web-01".into(), [id("fe-01")].into());
     assert_eq!(scene.step_after(millis(500)).map(|step| step.action), ours);
+    scene.desired.exceptions.outs.push(Out {
+        what: OutTarget::LoadBalancerNode("fe-01".into()),
+        reason: "kernel".into(),
+        until: None,
+    });
+    assert_eq!(scene.step_after(millis(500)).map(|step| step.action), ours, "also on a node that is out");
+    scene.desired.exceptions.outs.clear();
     scene.history.retired.clear();
     let back = row(&mut scene.observed, "fe-01", "web-01");
     (back.admin, back.status) = (Admin::Ready, "UP".into());

@@ -111,7 +111,8 @@ pub(crate) fn without_nulls(value: &Value) -> Value {
 
 /// A plan with what is due later, which its JSON leaves out: a line each, and when the first is due.
 pub(crate) fn as_recorded(plan: &Plan) -> Value {
-    let line = |Due { scope, at: _, from: _, every, awaited }: &Due| {
+    let line = |Due { scope, at, from: _, cadence, awaited }: &Due| {
+        let every = cadence.every(*at);
         format!("{scope:?} every {every:#} for {}", if *awaited { "any reading" } else { "a change" })
     };
     let mut value = without_nulls(&serde_json::to_value(plan).expect("a plan is a value"));
