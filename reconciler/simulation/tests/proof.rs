@@ -108,6 +108,46 @@ fn what_an_older_service_drained_beside_the_newer_one_is_given_back_by_a_person(
     all_live([5252]);
 }
 
+#[test]
+fn a_step_that_was_on_its_way_before_a_pause_is_no_offence() {
+    all_live([20378]);
+}
+
+#[test]
+fn a_row_that_vanishes_has_left_like_one_that_fails() {
+    all_live([30282, 47649]);
+}
+
+#[test]
+fn a_migration_of_which_nobody_has_heard_is_found_again_before_another_one_begins() {
+    all_live([40109]);
+}
+
+#[test]
+fn our_drain_comes_back_from_a_node_that_was_declared_out_where_somebody_elses_had_been_before() {
+    all_live([40840]);
+}
+
+#[test]
+fn of_two_hosts_that_are_out_on_different_nodes_one_comes_back() {
+    all_live([42862]);
+}
+
+#[test]
+fn two_tracks_with_different_versions_share_a_stage_of_migrations() {
+    all_live([43482]);
+}
+
+#[test]
+fn in_an_emergency_its_budget_holds_for_all_of_the_track() {
+    all_live([43717]);
+}
+
+#[test]
+fn a_clock_that_went_back_leaves_two_times_by_which_a_host_may_be_out() {
+    all_live([47890]);
+}
+
 /// The first seeds, a hundred or as many as `PROVE_SEEDS` says, up to the first one that breaks a promise.
 #[test]
 fn the_first_seeds_keep_every_promise() {

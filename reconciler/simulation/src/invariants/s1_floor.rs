@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use model::{ActionKind, BackendName, Desired, Fleet, HostName, RowId, Step, Track};
 
 use crate::balancer::{Node, Server};
@@ -24,45 +25,58 @@ struct Seats {
     came: usize,
 }
 
-/// How many servers each touched backend had.
-pub(crate) struct Rotation(BTreeMap<(HostName, BackendName, Option<Track>), Seats>);
+/// How many servers each touched backend had, by each time that it may be: a clock that went back leaves two, and what is
+/// declared out until some time is out by one of them.
+pub(crate) struct Rotation(Vec<(Timestamp, Count)>);
+
+type Count = BTreeMap<(HostName, BackendName, Option<Track>), Seats>;
 
 impl State {
     /// Counts what S1 speaks of, before an action on one node.
     pub(crate) fn rotation(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
-        let (outs, noticed_ms) = (self.outs(step), self.had_to_know_ms(step));
+        let now = self.clock.at(self.now_ms);
+        let times: BTreeSet<Timestamp> = [now, now + self.clock.behind()].into();
+        Rotation(times.into_iter().map(|at| (at, self.count(step, name, rows, at))).collect())
+    }
+
+    fn count(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>, at: Timestamp) -> Count {
+        let (outs, noticed_ms) = (self.outs(step, at), self.had_to_know_ms(step));
         let backends: BTreeSet<&BackendName> = rows.iter().map(|row| &row.backend).collect();
-        let mut all = BTreeMap::new();
-        let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else {
-            return Rotation(all);
-        };
+        let mut all = Count::new();
+        let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else { return all };
         for backend in backends {
             for track in [None, Some(Track::Main), Some(Track::Canary)] {
                 let seats = seats(node, backend, track, &outs, noticed_ms);
                 all.insert((name.clone(), backend.clone(), track), seats);
             }
         }
-        Rotation(all)
+        all
     }
 
     /// Hosts that are declared out, as far as the commit that wants a step says, or in the fleet no more: they do not count.
-    fn outs(&mut self, step: &Step) -> BTreeSet<HostName> {
-        let now = self.clock.at(self.now_ms);
+    fn outs(&mut self, step: &Step, at: Timestamp) -> BTreeSet<HostName> {
         let Some(desired) = self.law_of(step) else { return BTreeSet::new() };
-        let is_out = |host: &&HostName| desired.exceptions.host_out(host, now).is_some();
+        let is_out = |host: &&HostName| desired.exceptions.host_out(host, at).is_some();
         let gone = |name: &&HostName| desired.fleet.role_of(name).is_none();
         let of_environment = self.hosts.iter().filter(|(_, host)| host.environment == step.environment);
         let gone = of_environment.map(|(name, _)| name).filter(gone);
         desired.fleet.hosts().map(|(_, host)| host).filter(is_out).chain(gone).cloned().collect()
     }
 
-    /// S1, after an action that began with `before`.
+    /// S1, after an action that began with `before`: broken whatever the time is.
     pub(crate) fn floor_kept(&mut self, step: &Step, before: Rotation) {
-        let (desired, outs, noticed_ms) = (self.law_of(step), self.outs(step), self.had_to_know_ms(step));
-        let now = self.clock.at(self.now_ms);
-        let is_out = |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, now).is_some();
+        let broken: Vec<Option<String>> =
+            before.0.into_iter().map(|(at, count)| self.below_floor(step, at, count)).collect();
+        if let Some(what) = broken.into_iter().reduce(|one, other| one.and(other)).flatten() {
+            self.violated(Promise::S1, what);
+        }
+    }
+
+    fn below_floor(&mut self, step: &Step, at: Timestamp, before: Count) -> Option<String> {
+        let (desired, outs, noticed_ms) = (self.law_of(step), self.outs(step, at), self.had_to_know_ms(step));
+        let is_out = |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, at).is_some();
         let built = self.fleets.get(&step.environment).or_else(|| self.fleets.values().next()).cloned();
-        let Some(fleet) = desired.as_ref().map(|desired| &desired.fleet).or(built.as_deref()) else { return };
+        let fleet = desired.as_ref().map(|desired| &desired.fleet).or(built.as_deref())?;
         // Whatever a host is brought to a safe point with, in an emergency all of its track may be out as the emergency says.
         let track = fleet.role_of(&step.host).map(|role| role.track).unwrap_or_default();
         let urgent = |desired: &Desired| {
@@ -71,7 +85,7 @@ impl State {
                 .any(|version| desired.emergency(version).is_some())
         };
         let rules = Rules { fleet, emergency: desired.as_deref().is_some_and(urgent) };
-        for ((name, backend, track), was) in before.0 {
+        for ((name, backend, track), was) in before {
             if desired.as_ref().is_some_and(|desired| is_out(desired, &name)) || is_withdrawal(step, track) {
                 continue;
             }
@@ -81,16 +95,16 @@ impl State {
             let known = was.in_rotation - was.came.saturating_sub(now.came);
             if now.in_rotation < known && now.in_rotation + now.unnoticed < floor {
                 let of = track.map_or_else(String::new, |track| format!(" of track {track}"));
-                let what = format!(
+                return Some(format!(
                     "{}: {} left {} of {} servers{of} in {backend} on {name}; the floor is {floor}",
                     step.id,
                     step.action.kind(),
                     now.in_rotation,
                     now.configured
-                );
-                self.violated(Promise::S1, what);
+                ));
             }
         }
+        None
     }
 
     /// What must stay: of a track, all but the budget; of the whole backend, one, unless an outage is allowed.
