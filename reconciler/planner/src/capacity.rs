@@ -51,6 +51,12 @@ impl<'a> Capacity<'a> {
         capacity
     }
 
+    /// So many hosts that are begun wait for their turn: with a version that never becomes well they would keep for ever what
+    /// comes before them, which alone can bring another version.
+    pub(crate) fn allows_beside(&mut self, waiting: usize) {
+        self.max_parallel += waiting;
+    }
+
     /// Whether a host will leave rotation, or is admitted to.
     pub(crate) fn is_leaving(&self, host: &HostName) -> bool {
         self.leaving.contains(host)

@@ -58,10 +58,13 @@ pub(crate) struct Address<'a> {
 
 /// Gathers a pass over a survey.
 pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
-    let capacity = Capacity::count(survey, |host| still_leaving(survey, host));
+    let mut capacity = Capacity::count(survey, |host| still_leaving(survey, host));
     let positions: Vec<Next> = survey.hosts.iter().map(|host| position_of(survey, host)).collect();
     let shares = Shares::survey(survey, &capacity);
     let lanes = states(&Ladder { survey, positions: &positions, shares: &shares });
+    let off_turn = |host: &&HostView<'_>| host.claim.is_ours() && host.rung > lanes[host.lane].active;
+    capacity
+        .allows_beside(survey.hosts.iter().filter(off_turn).filter(|host| host.in_flight.is_none()).count());
     let in_flight = survey.history.in_flight.values();
     let downloads = in_flight.filter(|f| f.step.action.kind() == ActionKind::Download).count();
     let mut pass = Pass {

@@ -179,8 +179,11 @@ impl State {
 
     /// What happened on a load balancer until then had to be known to whoever decided a step.
     pub(crate) fn had_to_know_ms(&self, step: &Step) -> u64 {
-        let decided_ms = self.decided_ms.get(&step.id).copied().unwrap_or(self.now_ms);
-        decided_ms.saturating_sub(self.pace.floor_blind_ms)
+        self.decided_at_ms(step).saturating_sub(self.pace.floor_blind_ms)
+    }
+
+    pub(crate) fn decided_at_ms(&self, step: &Step) -> u64 {
+        self.decided_ms.get(&step.id).copied().unwrap_or(self.now_ms)
     }
 
     /// What the commit that wants a step says, when the world was told where commits come from.

@@ -109,8 +109,8 @@ fn what_an_older_service_drained_beside_the_newer_one_is_given_back_by_a_person(
 }
 
 #[test]
-fn a_step_that_was_on_its_way_before_a_pause_is_no_offence() {
-    all_live([20378]);
+fn a_step_that_was_on_its_way_before_a_pause_or_a_reload_is_no_offence() {
+    all_live([20378, 49419]);
 }
 
 #[test]
@@ -146,6 +146,11 @@ fn in_an_emergency_its_budget_holds_for_all_of_the_track() {
 #[test]
 fn a_clock_that_went_back_leaves_two_times_by_which_a_host_may_be_out() {
     all_live([47890]);
+}
+
+#[test]
+fn hosts_that_cannot_become_well_do_not_use_up_what_may_be_worked_on() {
+    all_live([282]);
 }
 
 /// The first seeds, a hundred or as many as `PROVE_SEEDS` says, up to the first one that breaks a promise.

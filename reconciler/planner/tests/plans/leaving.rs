@@ -60,6 +60,20 @@ fn of_two_hosts_that_are_out_on_different_nodes_one_comes_back_so_that_the_other
 }
 
 #[test]
+fn begun_hosts_that_wait_for_their_turn_do_not_keep_from_work_what_comes_before_them() {
+    let (mut desired, mut seen, memory) = two_begun();
+    let storage = host(&mut seen, "gitaly-01");
+    storage.packages.get_mut("shop").unwrap().version = version("1.0");
+    storage.services.values_mut().for_each(|service| service.stamped = Some(version("1.0")));
+    let staged = [("shop".into(), [version("1.1")].into())].into();
+    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
+    desired.fleet.max_parallel = 2;
+    let planned = plan(&desired, &seen, &memory, start());
+    let begins = |step: &Step| (step.host.as_str(), step.action.kind()) == ("gitaly-01", ActionKind::Claim);
+    assert!(planned.steps.iter().any(begins), "{:?}", planned.waiting);
+}
+
+#[test]
 fn nobody_leaves_by_what_load_balancers_showed_before_the_mark_was_set() {
     let (desired, mut seen, mut memory) = two_begun();
     let later = start() + SignedDuration::from_secs(1);

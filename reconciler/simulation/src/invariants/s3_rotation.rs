@@ -24,7 +24,8 @@ impl State {
                 |at| desired.as_ref().is_some_and(|desired| desired.exceptions.node_out(node, at).is_some());
             out(now) || out(decided)
         };
-        let noticed_ms = self.now_ms.saturating_sub(self.pace.undone_ms);
+        // However late it arrives: whoever stood still meanwhile has decided before.
+        let noticed_ms = self.decided_at_ms(step).saturating_sub(self.pace.undone_ms);
         let known = |row: &Server| row.undone_ms.is_none_or(|undone_ms| undone_ms < noticed_ms);
         let serves = |row: &Server| row.host == step.host && row.takes_traffic() && known(row);
         let mut passing = self.nodes.iter().filter(|(name, node)| node.passes_traffic() && !is_out(name));

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::named::Fate;
 use crate::proof::life::{Ending, Life, version};
-use crate::proof::shape::canary_of;
 use crate::proof::troubles::OTHER_TEAM;
 
 /// The last version that people want.
@@ -82,7 +81,7 @@ impl Life<'_> {
         let last = version(LAST);
         let mut environments = self.scenario.shape.environments(&last);
         for desired in &mut environments {
-            desired.canary = canary_of(desired, &last, 10);
+            desired.canary = self.scenario.shape.canary_of(desired, &last, 10);
             desired.fleet.policy.follows.clear();
         }
         self.source.commit("the last", environments);

@@ -10,7 +10,7 @@ use model::{
 
 use crate::proof::happening::{Deed, Which};
 use crate::proof::life::{Life, version};
-use crate::proof::shape::{PRODUCTION, STAGING, canary_of};
+use crate::proof::shape::{PRODUCTION, STAGING};
 use crate::proof::troubles::one_of;
 use crate::state::Release;
 
@@ -41,12 +41,15 @@ impl Life<'_> {
             }
             Deed::Revert => drop(self.source.revert()),
             Deed::Canary => {
-                let (next, weight) = (self.next_version(which), weight(which));
-                self.releases(&next, |desired, next| desired.canary = canary_of(desired, next, weight));
+                let (next, weight, shape) = (self.next_version(which), weight(which), &self.scenario.shape);
+                self.releases(&next, |desired, next| desired.canary = shape.canary_of(desired, next, weight));
             }
             Deed::Promote => self.edits(|desired| desired.target = canary_version(desired)),
             Deed::Weight => self.edits(|desired| {
-                desired.canary.iter_mut().for_each(|canary| canary.weight = weight(which));
+                desired.canary.iter_mut().for_each(|canary| {
+                    canary.weight = weight(which);
+                    canary.ramp.retain(|step| step.weight < weight(which));
+                });
             }),
             Deed::CanaryGone => self.edits(|desired| desired.canary = None),
             Deed::Emergency => {

@@ -43,7 +43,8 @@ impl Scenario {
     /// What a seed means. The same for ever on every machine, as long as this function stays.
     pub fn drawn(seed: u64) -> Self {
         let mut chance = Chance::stream(seed, "scenario");
-        let shape = Shape::drawn(&mut Chance::stream(seed, "shape"));
+        let shape =
+            Shape::drawn(&mut Chance::stream(seed, "shape"), &mut Chance::stream(seed, "more of the shape"));
         let often = |chance: &mut Chance| if chance.one_in(3) { chance.below(60) } else { 0 };
         let mishaps =
             Mishaps { lost: often(&mut chance), late: often(&mut chance), repeated: often(&mut chance) };

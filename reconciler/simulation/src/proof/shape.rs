@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use model::{
     Activate, Argv, BackendId, CanaryTarget, Check, CheckRun, Commit, ConfigAgent, Deadlines, Desired,
     DrainPolicy, EnvironmentName, Exceptions, Fleet, Follow, Gate, GateQuestion, Health, HostName, Limit,
-    LoadBalancer, MigrationJob, Migrations, Mode, OnRed, OnTimeout, Policy, Probe, Promotion, Requirement,
-    Role, RoleName, Run, Service, Stage, Threshold, Track, Version,
+    LoadBalancer, MigrationJob, Migrations, Mode, OnRed, OnTimeout, Policy, Probe, Promotion, RampStep,
+    Requirement, Role, RoleName, Run, Service, Stage, Threshold, Track, Version,
 };
 
 use crate::chance::Chance;
@@ -66,11 +66,20 @@ pub struct Shape {
     pub follow: bool,
     /// Whether a small staging environment comes first.
     pub staging: bool,
+    /// Whether a gate has to be green for a while.
+    pub quiet: bool,
+    /// Whether the canary's share grows by steps.
+    pub ramp: bool,
+    /// How many hosts may be worked on at a time.
+    pub parallel: u8,
+    /// Whether steps are overdue after seconds, and not after a quarter of an hour.
+    pub hasty: bool,
 }
 
 impl Shape {
     /// Draws a shape.
-    pub(crate) fn drawn(chance: &mut Chance) -> Self {
+    /// `more` decides what came later, so that everything else stays as it was.
+    pub(crate) fn drawn(chance: &mut Chance, more: &mut Chance) -> Self {
         let canary = number(chance, &[0, 1, 1, 2]);
         let staged = chance.one_in(2);
         Self {
@@ -92,6 +101,10 @@ impl Shape {
             main_requires_canary: staged && canary > 0 && chance.one_in(3),
             follow: staged && canary > 0 && chance.one_in(6),
             staging: chance.one_in(10),
+            quiet: more.one_in(4),
+            ramp: more.one_in(4),
+            parallel: *more.pick(&[1, 2, 10, 10, 10, 10, 10, 10]),
+            hasty: more.one_in(8),
         }
     }
 
@@ -141,10 +154,24 @@ impl Shape {
             roles: roles.into_iter().filter(|role| !role.hosts.is_empty()).collect(),
             load_balancers: vec![self.load_balancer()],
             backend_limit: self.limit,
-            max_parallel: 10,
-            deadlines: deadlines(),
+            max_parallel: self.parallel.into(),
+            deadlines: self.deadlines(),
             policy: self.policy(),
         }
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        let usual = deadlines();
+        if self.hasty { Deadlines { step: SignedDuration::from_secs(2), ..usual } } else { usual }
+    }
+
+    /// A canary at a version with a share; none: the fleet has no canary hosts.
+    pub(crate) fn canary_of(&self, desired: &Desired, version: &Version, weight: u8) -> Option<CanaryTarget> {
+        let tracks: BTreeSet<Track> = desired.fleet.roles.iter().map(|role| role.track).collect();
+        let first = RampStep { weight: 1, soak: SignedDuration::from_secs(2) };
+        let ramp = if self.ramp && weight > 1 { vec![first] } else { Vec::new() };
+        let version = version.clone();
+        tracks.contains(&Track::Canary).then_some(CanaryTarget { version, weight, ramp })
     }
 
     fn role(&self, name: &str, track: Track, hosts: Vec<HostName>, serves: bool) -> Role {
@@ -172,7 +199,8 @@ impl Shape {
             policy.stages = self.stages();
         }
         if self.gate {
-            policy.gates.insert("errors".into(), gate());
+            let quiet_for = SignedDuration::from_secs(if self.quiet { 3 } else { 0 });
+            policy.gates.insert("errors".into(), Gate { quiet_for, ..gate() });
         }
         if let Some(place) = self.check {
             policy.checks.insert("qa".into(), check(place));
@@ -358,14 +386,4 @@ fn desired(environment: &str, version: &Version, fleet: Fleet) -> Desired {
         ranks: Vec::new(),
         fleet,
     }
-}
-
-/// A canary at a version with a share; none: the fleet has no canary hosts.
-pub(crate) fn canary_of(desired: &Desired, version: &Version, weight: u8) -> Option<CanaryTarget> {
-    let tracks: BTreeSet<Track> = desired.fleet.roles.iter().map(|role| role.track).collect();
-    tracks.contains(&Track::Canary).then(|| CanaryTarget {
-        version: version.clone(),
-        weight,
-        ramp: Vec::new(),
-    })
 }

@@ -9,8 +9,12 @@ use crate::proof::shape::Shape;
 const PAIRS_UP_TO: usize = 6;
 
 /// Each makes a fleet smaller by one, or plainer. Applied again and again, it comes to an end.
-const PLAINER: [fn(&mut Shape); 17] = [
+const PLAINER: [fn(&mut Shape); 21] = [
     |shape| shape.staging = false,
+    |shape| shape.quiet = false,
+    |shape| shape.ramp = false,
+    |shape| shape.parallel = 10,
+    |shape| shape.hasty = false,
     |shape| shape.follow = false,
     |shape| shape.main_requires_canary = false,
     |shape| shape.check = None,
