@@ -417,8 +417,9 @@ impl<'s, 'a> Pass<'s, 'a> {
     /// What a lane itself waits for, and whoever comes after its active rung.
     fn lanes_wait(&mut self) {
         for at in 0..self.lanes.len() {
-            let state = &mut self.lanes[at];
-            let mut waits = std::mem::take(&mut state.waiting);
+            let state = &self.lanes[at];
+            // The progress of its stages is told from it as well.
+            let mut waits = state.waiting.clone();
             if let Some(refusal) = state.refusal.clone() {
                 waits.retain(|(_, wait)| wait.reason != refusal.wait.reason);
                 waits.insert(0, (refusal.subject, refusal.wait));

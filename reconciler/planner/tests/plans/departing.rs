@@ -94,3 +94,52 @@ fn a_host_that_becomes_the_migration_host_is_let_go_in_its_former_role_first() {
     assert_eq!(on(&planned, "web-01").len(), 1, "{:?}", planned.steps);
     assert_eq!(on(&planned, "web-01")[0].role.as_str(), "web");
 }
+
+#[test]
+fn a_host_that_is_given_up_is_still_looked_at_every_two_seconds() {
+    let (desired, seen, mut memory, now) = not_well_in_time();
+    memory.activated.get_mut("web-01").unwrap().times = MAX_ATTEMPTS;
+    let planned = plan(&desired, &seen, &memory, now);
+    let due = planned.due.iter().find(|due| due.scope == Scope::Host("web-01".into())).unwrap();
+    assert_eq!(due.cadence.every(now), SignedDuration::from_secs(2));
+}
+
+#[test]
+fn a_drain_of_ours_is_taken_back_on_a_node_that_was_declared_out_before_the_host_is_let_go() {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = history();
+    let claim = step("claim", "web-01", Action::Claim { found: Default::default() });
+    memory.apply(start(), &Event::StepStarted { step: claim }).unwrap();
+    let result = Ok(Outcome::Changed(String::new()));
+    let finished = Event::StepFinished { environment: "production".into(), step: "claim".into(), result };
+    memory.apply(start(), &finished).unwrap();
+    host(&mut seen, "web-01").claim = Some(memory.claims["web-01"].clone());
+    let what = OutTarget::LoadBalancerNode("fe-02".into());
+    desired.exceptions.outs = vec![Out { what, reason: "kernel".into(), until: None }];
+    let begins = |seen: &Observed| {
+        let planned = plan(&desired, seen, &memory, start());
+        on(&planned, "web-01").into_iter().map(|step| step.action.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(begins(&seen), [Action::Release]);
+    let drained = row(&mut seen, "fe-02", "web-01");
+    (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
+    let rows = [RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() }];
+    assert_eq!(begins(&seen), [Action::Ready { rows: rows.into(), because: ReadyBecause::Healthy }]);
+}
+
+#[test]
+fn what_could_not_be_seen_before_an_action_there_is_read_again() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no connection".into() };
+    seen.hosts.insert("web-01".into(), Fact { at: start(), value: Err(gone) });
+    let mut memory = history();
+    let asks = |memory: &History| {
+        let planned = plan(&desired, &seen, memory, start());
+        planned.observe.contains(&Scope::Host("web-01".into()))
+    };
+    assert!(!asks(&memory), "it is known to be unknown");
+    memory.last_action.insert("web-01".into(), start() + SignedDuration::from_millis(1));
+    assert!(asks(&memory));
+}

@@ -249,3 +249,86 @@ fn a_fleet_that_is_taken_as_it_is_found_names_releases_as_git_does() {
     assert_eq!(running, ["0.7~by-hand", "1.0"].map(version).into());
     assert_eq!(planner::releases_ahead(&desired, &seen), [version("1.1")].into());
 }
+
+fn told(stage: &str, text: &str, event: impl Fn(EnvironmentName, StageName, Version) -> Event) -> Event {
+    event("production".into(), stage.into(), version(text))
+}
+
+fn began(environment: EnvironmentName, stage: StageName, version: Version) -> Event {
+    Event::StageBegan { environment, stage, version }
+}
+
+fn worked(environment: EnvironmentName, stage: StageName, version: Version) -> Event {
+    Event::StageWorked { environment, stage, version }
+}
+
+/// Everything of a role runs a version.
+fn runs(seen: &mut Observed, names: &[&str], text: &str) {
+    for name in names {
+        let state = host(seen, name);
+        state.packages.get_mut("shop").unwrap().version = version(text);
+        state.services.values_mut().for_each(|service| service.stamped = Some(version(text)));
+    }
+}
+
+fn migrated(memory: &mut History, text: &str, state: JobState) {
+    let key = JobKey { kind: JobKind::PreMigration, version: version(text) };
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+}
+
+#[test]
+fn a_check_over_the_network_that_could_not_be_asked_is_asked_again_at_the_very_instant() {
+    let (mut desired, mut seen, mut memory) = scene();
+    desired.fleet.policy.stages[1].checks = vec!["qa".into()];
+    desired.canary.as_mut().unwrap().weight = 0;
+    runs(&mut seen, &["web-cny-01", "web-cny-02"], "1.1");
+    migrated(&mut memory, "1.1", JobState::Passed { at: start(), output: String::new() });
+    let passed = Event::StagePassed {
+        environment: "production".into(),
+        stage: "migrations".into(),
+        version: version("1.1"),
+    };
+    let events = [passed, told("canary fleet", "1.1", began), told("canary fleet", "1.1", worked)];
+    events.iter().for_each(|event| memory.apply(start(), event).unwrap());
+    let check = |memory: &History, at| {
+        let planned = plan(&desired, &seen, memory, at);
+        planned.steps.into_iter().find(|step| step.action.kind() == ActionKind::Check)
+    };
+    let step = check(&memory, start()).unwrap();
+    let (id, environment) = (step.id.clone(), step.environment.clone());
+    memory.apply(start(), &Event::StepStarted { step }).unwrap();
+    let failure = Failure { kind: FailureKind::Unreachable, what: "no route".into(), detail: String::new() };
+    let finished = Event::StepFinished { environment, step: id, result: Err(failure) };
+    memory.apply(start(), &finished).unwrap();
+    let until = memory.trouble(&"qa.example".into(), &version("1.1")).unwrap().until;
+    assert_eq!(check(&memory, until - SignedDuration::from_millis(1)), None);
+    assert!(check(&memory, until).is_some());
+}
+
+#[test]
+fn the_canary_waits_for_a_main_track_that_soaks_and_not_for_one_that_only_a_person_moves() {
+    let (mut desired, mut seen, mut memory) = scene();
+    desired.target = version("1.1");
+    desired.canary.as_mut().unwrap().version = version("1.2");
+    desired.ranks.push(version("1.2"));
+    desired.fleet.policy.promotion.main_requires = None;
+    runs(&mut seen, &["gitaly-01"], "1.1");
+    migrated(&mut memory, "1.1", JobState::Passed { at: start(), output: String::new() });
+    let events = [told("gitaly", "1.1", began), told("gitaly", "1.1", worked)];
+    events.iter().for_each(|event| memory.apply(start(), event).unwrap());
+    let waits = |planned: &Plan| {
+        let first = |waiting: &Waiting| matches!(waiting.reason, Reason::MainFirst { .. });
+        planned.waiting.iter().any(first)
+    };
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(waits(&planned), "{:?}", planned.waiting);
+    let main = planned.tracks.iter().find(|track| track.track == Track::Main).unwrap();
+    let gitaly = main.stages.iter().find(|stage| stage.stage.as_str() == "gitaly").unwrap();
+    let until = start() + SignedDuration::from_mins(10);
+    assert_eq!(gitaly.standing, StageStanding::Watching { until });
+    let kind = FailureKind::JobFailed;
+    let failure = Failure { kind, what: "exit 1".into(), detail: String::new() };
+    migrated(&mut memory, "1.1", JobState::Failed { at: start(), failure });
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(!waits(&planned), "{:?}", planned.waiting);
+}
