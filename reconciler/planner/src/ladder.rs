@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use model::{
-    Event, JobKind, Reason, Requirement, Stage, StageProgress, StageStanding, Subject, Track, TrackProgress,
-    Version,
+    Event, JobKey, JobKind, Reason, Requirement, Stage, StageProgress, StageStanding, Subject, Track,
+    TrackProgress, Version,
 };
 
 use crate::gates;
@@ -352,7 +352,10 @@ pub(crate) fn progress(survey: &Survey<'_>, lane: &Lane<'_>, state: &LaneState) 
         let first = lane.rungs.iter().position(|other| other.stage.name == rung.stage.name).unwrap_or(at);
         let standing = if at < state.active {
             let passed = survey.history.progress.has_passed(&rung.stage.name, lane.target);
-            if passed || rung.borrowed { StageStanding::Passed } else { StageStanding::Skipped }
+            // Of a stage of another track only the migrations are this track's own.
+            let key = JobKey { kind: JobKind::PreMigration, version: lane.target.clone() };
+            let migrated = rung.borrowed && survey.history.progress.job_passed(&key);
+            if passed || migrated { StageStanding::Passed } else { StageStanding::Skipped }
         } else if first > state.active {
             StageStanding::Ahead
         } else {
