@@ -225,7 +225,7 @@ async fn a_host_without_a_role_is_looked_at_for_its_environment(bench: &Bench<'_
 }
 
 async fn a_migration_whose_caller_died_is_found_by_its_name(bench: &Bench<'_>) {
-    let migration = || migrate("1.0", "sleep 3; echo migrated", None);
+    let migration = || migrate("1.0", "sleep 8; echo migrated", None);
     bench.die_in("deploy-01", migration()).await;
     let state = bench.see("deploy-01").await;
     assert_eq!((state.job, state.in_doubt.len()), (None, 0));
