@@ -20,7 +20,7 @@ pub(crate) struct Environment {
     /// Readings that began before this were made for other roles.
     facts_from: Timestamp,
     pub(crate) plan: Option<Plan>,
-    /// Something was read since that leads to no other decision: a plan for people is made anew first.
+    /// Something was read since that leads to no other decision; people are shown a plan that knows of it.
     read_since: bool,
     /// Promises that the newest plan would break: nothing of it begins.
     pub(crate) findings: Vec<Finding>,
@@ -177,12 +177,17 @@ impl Environment {
     /// Plans anew, and judges the plan; a reason that stood in the last plan keeps its beginning.
     pub(crate) fn plan(&mut self, history: &History, now: Timestamp) -> &Plan {
         self.read_since = false;
-        let mut plan = planner::plan(&self.desired, &self.observed, history, now);
+        let plan = self.planned(history, now);
         self.findings = lint(&self.desired, &self.observed, history, &plan, now);
+        self.plan.insert(plan)
+    }
+
+    fn planned(&self, history: &History, now: Timestamp) -> Plan {
+        let mut plan = planner::plan(&self.desired, &self.observed, history, now);
         if let Some(last) = &self.plan {
             keep_since(last, &mut plan);
         }
-        self.plan.insert(plan)
+        plan
     }
 
     /// A new generation, where the world remembers one that is not below ours.
@@ -240,17 +245,11 @@ impl Environment {
         news
     }
 
-    /// Whether the newest plan begins or reads something.
-    pub(crate) fn wants_something(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| !plan.steps.is_empty() || !plan.observe.is_empty())
-    }
-
-    /// For people, who want to see how many sessions are left.
-    pub(crate) fn report(&mut self, history: &History, now: Timestamp) -> Option<EnvironmentReport> {
-        if self.read_since {
-            self.plan(history, now);
-        }
-        let report = EnvironmentReport::new(&self.desired, &self.observed, history, self.plan.clone()?, now);
+    /// For people, who want to see how many sessions are left. Nothing is begun on a plan that is made for them.
+    pub(crate) fn report(&self, history: &History, now: Timestamp) -> Option<EnvironmentReport> {
+        let newest = self.plan.as_ref()?;
+        let plan = if self.read_since { self.planned(history, now) } else { newest.clone() };
+        let report = EnvironmentReport::new(&self.desired, &self.observed, history, plan, now);
         let (standing, refused_plan) = (self.standing(history), self.findings.clone());
         Some(EnvironmentReport { standing, refused_plan, ..report })
     }
@@ -332,7 +331,11 @@ mod tests {
         let finding = Finding { promise: Promise::S3, step: None, what: "an install in rotation".into() };
         environment.findings = vec![finding.clone()];
         assert_eq!(environment.standing(&history), Standing::Halted);
+        assert_eq!(environment.report(&history, now).unwrap().refused_plan, [finding.clone()]);
+        // People are shown a newer plan, which says nothing about the one that was refused.
+        environment.looked(&Scope::Host("web-01".into()), reading(now));
         assert_eq!(environment.report(&history, now).unwrap().refused_plan, [finding]);
+        assert_eq!(environment.standing(&history), Standing::Halted);
         environment.plan(&history, now);
         assert_eq!(environment.report(&history, now).unwrap().refused_plan, []);
     }

@@ -392,10 +392,6 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         match request {
             Request::Report { reply } => {
                 let report = self.report();
-                // It was planned for that.
-                if self.environments.values().any(Environment::wants_something) {
-                    self.turn.comes_now();
-                }
                 // Whoever asked may have gone.
                 let _ = reply.send(report);
             }
@@ -439,7 +435,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let mut environments = BTreeMap::new();
         let mut generation = model::Generation(0);
         let now = self.clock.now();
-        for (name, environment) in &mut self.environments {
+        for (name, environment) in &self.environments {
             let history = self.memory.history(name);
             generation = history.generation;
             if let Some(report) = environment.report(history, now) {

@@ -182,6 +182,7 @@ impl State {
         self.decided_at_ms(step).saturating_sub(self.pace.floor_blind_ms)
     }
 
+    /// When the service set out to do a step; what happened after that it could not know.
     pub(crate) fn decided_at_ms(&self, step: &Step) -> u64 {
         self.decided_ms.get(&step.id).copied().unwrap_or(self.now_ms)
     }

@@ -280,3 +280,36 @@ pub struct RoleProgress {
     /// How many may be out.
     pub limit: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(count: i64) -> SignedDuration {
+        SignedDuration::from_millis(count)
+    }
+
+    #[test]
+    fn what_is_waited_for_is_read_after_a_tenth_of_the_time_that_it_took_already_within_bounds() {
+        let since = Timestamp::UNIX_EPOCH;
+        let cadence = Cadence::patient(since, millis(200), millis(3_000));
+        let after = |waited| cadence.every(since + millis(waited));
+        assert_eq!([0, 1_990, 10_000, 90_000].map(after), [200, 200, 1_000, 3_000].map(millis));
+    }
+
+    #[test]
+    fn of_two_cadences_both_are_kept() {
+        let since = Timestamp::UNIX_EPOCH;
+        let patient = Cadence::patient(since, millis(200), millis(3_000));
+        let of =
+            |fixed: i64, waited| Cadence::fixed(millis(fixed)).and(patient).every(since + millis(waited));
+        assert_eq!([of(500, 0), of(500, 4_000), of(500, 9_000)], [200, 400, 500].map(millis));
+        assert_eq!([of(100, 0), of(100, 9_000)], [100, 100].map(millis));
+        let later = Cadence::patient(since + millis(5_000), millis(200), millis(3_000));
+        assert_eq!(
+            patient.and(later).every(since + millis(9_000)),
+            millis(400),
+            "who came last waits shortest"
+        );
+    }
+}

@@ -250,16 +250,10 @@ fn a_fleet_that_is_taken_as_it_is_found_names_releases_as_git_does() {
     assert_eq!(planner::releases_ahead(&desired, &seen), [version("1.1")].into());
 }
 
-fn told(stage: &str, text: &str, event: impl Fn(EnvironmentName, StageName, Version) -> Event) -> Event {
-    event("production".into(), stage.into(), version(text))
-}
-
-fn began(environment: EnvironmentName, stage: StageName, version: Version) -> Event {
-    Event::StageBegan { environment, stage, version }
-}
-
-fn worked(environment: EnvironmentName, stage: StageName, version: Version) -> Event {
-    Event::StageWorked { environment, stage, version }
+/// The work of a stage is done with a version.
+fn worked(memory: &mut History, stage: &str, text: &str) {
+    let (environment, stage, version) = ("production".into(), stage.into(), version(text));
+    memory.apply(start(), &Event::StageWorked { environment, stage, version }).unwrap();
 }
 
 /// Everything of a role runs a version.
@@ -288,8 +282,8 @@ fn a_check_over_the_network_that_could_not_be_asked_is_asked_again_at_the_very_i
         stage: "migrations".into(),
         version: version("1.1"),
     };
-    let events = [passed, told("canary fleet", "1.1", began), told("canary fleet", "1.1", worked)];
-    events.iter().for_each(|event| memory.apply(start(), event).unwrap());
+    memory.apply(start(), &passed).unwrap();
+    worked(&mut memory, "canary fleet", "1.1");
     let check = |memory: &History, at| {
         let planned = plan(&desired, &seen, memory, at);
         planned.steps.into_iter().find(|step| step.action.kind() == ActionKind::Check)
@@ -314,8 +308,7 @@ fn the_canary_waits_for_a_main_track_that_soaks_and_not_for_one_that_only_a_pers
     desired.fleet.policy.promotion.main_requires = None;
     runs(&mut seen, &["gitaly-01"], "1.1");
     migrated(&mut memory, "1.1", JobState::Passed { at: start(), output: String::new() });
-    let events = [told("gitaly", "1.1", began), told("gitaly", "1.1", worked)];
-    events.iter().for_each(|event| memory.apply(start(), event).unwrap());
+    worked(&mut memory, "gitaly", "1.1");
     let waits = |planned: &Plan| {
         let first = |waiting: &Waiting| matches!(waiting.reason, Reason::MainFirst { .. });
         planned.waiting.iter().any(first)
