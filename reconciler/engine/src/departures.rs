@@ -72,20 +72,8 @@ mod tests {
     use super::*;
 
     fn role(hosts: &[&str]) -> Role {
-        Role {
-            name: "web".into(),
-            track: Track::Main,
-            hosts: hosts.iter().map(|host| HostName::new(*host)).collect(),
-            packages: vec!["shop".into()],
-            package_version: "{version}".to_owned(),
-            backends: Vec::new(),
-            max_unavailable: 1,
-            allow_outage: false,
-            prepare: Vec::new(),
-            configure: Vec::new(),
-            services: Vec::new(),
-            health: None,
-        }
+        let hosts = hosts.iter().map(|host| HostName::new(*host)).collect();
+        Role { hosts, ..Role::of_host("web".into(), &"web-01".into(), &["shop".into()], "{version}") }
     }
 
     fn desired(hosts: &[&str]) -> Desired {

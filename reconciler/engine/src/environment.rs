@@ -331,7 +331,7 @@ mod tests {
         let finding = Finding { promise: Promise::S3, step: None, what: "an install in rotation".into() };
         environment.findings = vec![finding.clone()];
         assert_eq!(environment.standing(&history), Standing::Halted);
-        assert_eq!(environment.report(&history, now).unwrap().refused_plan, [finding.clone()]);
+        assert_eq!(environment.report(&history, now).unwrap().refused_plan, std::slice::from_ref(&finding));
         // People are shown a newer plan, which says nothing about the one that was refused.
         environment.looked(&Scope::Host("web-01".into()), reading(now));
         assert_eq!(environment.report(&history, now).unwrap().refused_plan, [finding]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{CheckRun, Desired, HostName, PackageName, Role, RoleName, Track};
+use model::{CheckRun, Desired, HostName, PackageName, Role, RoleName};
 
 /// The name of their role; no role of a file can have it.
 const ROLE: &str = "(jobs)";
@@ -23,18 +23,5 @@ pub(crate) fn roles(desired: &Desired) -> Vec<Role> {
 }
 
 fn role(host: &HostName, packages: &[PackageName], package_version: &str) -> Role {
-    Role {
-        name: RoleName::new(ROLE),
-        track: Track::Main,
-        hosts: vec![host.clone()],
-        packages: packages.to_vec(),
-        package_version: package_version.to_owned(),
-        backends: Vec::new(),
-        max_unavailable: 1,
-        allow_outage: false,
-        prepare: Vec::new(),
-        configure: Vec::new(),
-        services: Vec::new(),
-        health: None,
-    }
+    Role::of_host(RoleName::new(ROLE), host, packages, package_version)
 }

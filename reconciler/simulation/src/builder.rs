@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{
-    BackendId, CheckRun, EnvironmentName, Fleet, HostName, LoadBalancer, PackageName, Role, Track, Version,
-};
+use model::{BackendId, CheckRun, EnvironmentName, Fleet, HostName, LoadBalancer, Role, Track, Version};
 
 use crate::agent::Agent;
 use crate::balancer::{Node, RowKey, Server};
@@ -174,31 +172,14 @@ fn node(seed: u64, lb: &LoadBalancer, name: &HostName, rows: BTreeMap<RowKey, Se
 /// Hosts of no role: where migrations run, and checks.
 fn roles_of_others(fleet: &Fleet) -> Vec<Role> {
     let migrations = fleet.policy.migrations.iter().map(|migrations| {
-        let (packages, version) = (migrations.packages.clone(), migrations.package_version.clone());
-        other("[migrations]", &migrations.host, packages, version)
+        let (packages, version) = (&migrations.packages, &migrations.package_version);
+        Role::of_host("[migrations]".into(), &migrations.host, packages, version)
     });
     let checks = fleet.policy.checks.values().filter_map(|check| match &check.how {
-        CheckRun::Command { host, .. } => Some(other("[checks]", host, Vec::new(), "{version}".to_owned())),
+        CheckRun::Command { host, .. } => Some(Role::of_host("[checks]".into(), host, &[], "{version}")),
         CheckRun::Http { .. } | CheckRun::GitlabPipeline { .. } => None,
     });
     migrations.chain(checks).collect()
-}
-
-fn other(what: &str, host: &HostName, packages: Vec<PackageName>, package_version: String) -> Role {
-    Role {
-        name: what.into(),
-        track: Track::Main,
-        hosts: vec![host.clone()],
-        packages,
-        package_version,
-        backends: Vec::new(),
-        max_unavailable: 1,
-        allow_outage: false,
-        prepare: Vec::new(),
-        configure: Vec::new(),
-        services: Vec::new(),
-        health: None,
-    }
 }
 
 fn address(index: usize) -> String {

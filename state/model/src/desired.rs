@@ -218,6 +218,24 @@ pub struct Role {
 }
 
 impl Role {
+    /// Packages on one host of main, which serves nobody: no backends, services, commands or probe.
+    pub fn of_host(name: RoleName, host: &HostName, packages: &[PackageName], package_version: &str) -> Self {
+        Self {
+            name,
+            track: Track::Main,
+            hosts: vec![host.clone()],
+            packages: packages.to_vec(),
+            package_version: package_version.to_owned(),
+            backends: Vec::new(),
+            max_unavailable: 1,
+            allow_outage: false,
+            prepare: Vec::new(),
+            configure: Vec::new(),
+            services: Vec::new(),
+            health: None,
+        }
+    }
+
     /// The package version that this role's hosts of a Debian release should have for `version`.
     pub fn package_version(&self, version: &Version, codename: &str) -> Version {
         if self.package_version == "{version}" {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use engine::DesiredByName;
 use jiff::Timestamp;
-use model::{CheckRun, ConfigAgent, Desired, EnvironmentName, HostName, PackageName, Role, RoleName, Track};
+use model::{CheckRun, ConfigAgent, Desired, EnvironmentName, HostName, PackageName, Role, RoleName};
 
 /// The particulars of a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,20 +69,7 @@ fn checks_run_on(desired: &Desired, host: &HostName) -> bool {
 }
 
 fn no_role(host: &HostName, packages: &[PackageName]) -> Role {
-    Role {
-        name: RoleName::from("none"),
-        track: Track::Main,
-        hosts: vec![host.clone()],
-        packages: packages.to_vec(),
-        package_version: "{version}".to_owned(),
-        backends: Vec::new(),
-        max_unavailable: 1,
-        allow_outage: false,
-        prepare: Vec::new(),
-        configure: Vec::new(),
-        services: Vec::new(),
-        health: None,
-    }
+    Role::of_host(RoleName::from("none"), host, packages, "{version}")
 }
 
 /// Who is asked for the versions of which package: the host of migrations, else the first host of each role in turn.
