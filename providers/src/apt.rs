@@ -50,7 +50,7 @@ pub async fn download(
     let script = format!(
         "{}exec 9>&-\n{}STAGED={STATE_DIR}/staged\n{}{}",
         owner.fence().held("not_newer"),
-        wanted(packages),
+        installed(packages),
         include_str!("apt/functions.sh"),
         include_str!("apt/download.sh")
     );
@@ -70,7 +70,7 @@ pub async fn install(ssh: &Ssh, install: &Install<'_>) -> Result<Outcome, Failur
     let Install { host, step, owner, packages, prepare, configure } = install;
     let script = format!(
         "{}STATE={STATE_DIR}\nPATCHES=$STATE/patches\nINFO={DPKG_INFO}\n{}{}{}{}{}",
-        wanted(packages),
+        installed(packages),
         commands("prepare", prepare),
         commands("configure", configure),
         include_str!("apt/functions.sh"),
@@ -91,10 +91,11 @@ pub async fn install(ssh: &Ssh, install: &Install<'_>) -> Result<Outcome, Failur
     }
 }
 
-/// `name=version` words and a function for each; names and versions hold no character that a shell knows.
-fn wanted(packages: &BTreeMap<PackageName, Version>) -> String {
+/// `WANTED`, words of `name=version`, and the shell function `installed`, which tells whether a host has all of them
+/// wholly installed. Names and versions hold no character that a shell knows.
+pub(crate) fn installed(packages: &BTreeMap<PackageName, Version>) -> String {
     let words: Vec<_> = packages.iter().map(|(package, version)| format!("{package}={version}")).collect();
-    format!("WANTED={}\n", quote(&words.join(" ")))
+    format!("WANTED={}\n{}", quote(&words.join(" ")), include_str!("apt/installed.sh"))
 }
 
 /// A shell function that runs commands in order and ends the script at the first that fails.

@@ -3,8 +3,11 @@
 //! A stamp, `/var/lib/reconcile/stamps/<service>`, is one line: version, boot id, main pid, the process's start in
 //! ticks, and what the `running` command printed. It is valid as long as all but the version are still so.
 
-use model::{Activate, Argv, Failure, FailureKind, HostName, Outcome, Service, StepId, Version};
+use std::collections::BTreeMap;
 
+use model::{Activate, Argv, Failure, FailureKind, HostName, Outcome, PackageName, Service, StepId, Version};
+
+use crate::apt;
 use crate::claim::{Owner, STATE_DIR};
 use crate::jobs::{self, Ended, Job};
 use crate::shell::{command, last_lines, quote};
@@ -21,19 +24,23 @@ pub struct Activation<'a> {
     pub owner: &'a Owner,
     /// Which services, and how.
     pub services: &'a [Service],
+    /// What has to be installed all through. Somebody may install by hand meanwhile, and a stamp would be a lie.
+    pub packages: &'a BTreeMap<PackageName, Version>,
     /// The package version to stamp.
     pub stamp: &'a Version,
 }
 
-/// Activates services in order as one job, checks that each is up (and a restarted one is another process), and stamps.
+/// Activates services in order as one job, checks that each is up (and a restarted one is another process) and that the
+/// packages are installed before and after, and stamps.
 ///
 /// # Errors
 /// `ActivateFailed` with the unit and the journal's last lines; `Superseded`; or no connection, and the job runs on.
 pub async fn activate(ssh: &Ssh, activation: &Activation<'_>) -> Result<Outcome, Failure> {
-    let Activation { host, step, owner, services, stamp } = activation;
+    let Activation { host, step, owner, services, packages, stamp } = activation;
     let mut script = format!(
-        "STAMPS={STATE_DIR}/stamps\nVERSION={}\n{}",
+        "STAMPS={STATE_DIR}/stamps\nVERSION={}\n{}{}wholly_installed\n",
         quote(stamp.as_str()),
+        apt::installed(packages),
         include_str!("services/activate.sh")
     );
     for service in *services {
@@ -70,7 +77,7 @@ fn line(service: &Service) -> String {
         }
     };
     let running = quote(&running);
-    format!("{how}\nstamp {name} {} {running}\n", if service.systemd { "unit" } else { "own" })
+    format!("forget {name}\n{how}\nstamp {name} {} {running}\n", if service.systemd { "unit" } else { "own" })
 }
 
 fn own(service: &Service, argv: &Argv) -> String {

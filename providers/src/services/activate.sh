@@ -4,8 +4,13 @@ show() { systemctl show --property="$2" --value -- "$1"; }
 started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 journal() { journalctl --no-pager --quiet --lines=8 --output=cat --unit="$1" 2>/dev/null; }
 up() { [ "$(show "$1" ActiveState)" = active ] || { journal "$1"; fail "$1 is $(show "$1" ActiveState) after activation"; }; }
+# dpkg writes what it is about to unpack before it unpacks: a process that was started before this found it right has
+# taken up nothing else.
+wholly_installed() { installed || fail "$WANTED is not wholly installed"; }
 # A package that brings a unit need not tell systemd.
 reread() { [ "$(show "$1" NeedDaemonReload)" != yes ] || systemctl daemon-reload; }
+# What is about to take up other files is no longer what its stamp says, even if it stays the same process.
+forget() { rm -f "$STAMPS/$1"; }
 restart() {
   reread "$1"
   OLD=$(show "$1" MainPID)
@@ -22,6 +27,7 @@ reload() {
 }
 # stamp NAME unit|own RUNNING
 stamp() {
+  wholly_installed
   PID=- START=- SAID=-
   if [ "$2" = unit ]; then PID=$(show "$1" MainPID); START=$(started "$PID"); fi
   [ -z "$3" ] || SAID=$(eval "timeout 10 $3" 2>/dev/null | head -n 1)

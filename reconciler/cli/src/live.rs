@@ -179,10 +179,11 @@ impl LiveWorld {
                 let install = Install { host, step: id, owner, packages, prepare, configure };
                 apt::install(&self.ssh, &install).await
             }
-            Action::Activate { services, stamp } => {
+            Action::Activate { services, packages, stamp } => {
                 let services =
                     &services.iter().map(|service| fill::service(step, service)).collect::<Vec<_>>();
-                services::activate(&self.ssh, &Activation { host, step: id, owner, services, stamp }).await
+                let activation = Activation { host, step: id, owner, services, packages, stamp };
+                services::activate(&self.ssh, &activation).await
             }
             Action::Migrate { job, key: _, ready, run } => {
                 let (ready, run) = (ready.as_ref().map(|ready| fill::one(step, ready)), fill::job(step, run));

@@ -67,6 +67,7 @@ async fn stories(lab: &Lab) {
     siblings_go_forward_and_back_together(&mut bench).await;
     a_full_disk_is_told(&mut bench).await;
     services_are_activated_and_stamped(&mut bench).await;
+    what_somebody_installs_meanwhile_is_not_stamped(&mut bench).await;
     claims_come_off(&mut bench).await;
     figures(&bench).await;
 }
@@ -150,6 +151,10 @@ impl<'a> Bench<'a> {
     async fn install(&mut self, host: &str, number: &str) -> Result<Outcome, Failure> {
         self.act(host, install(number, &[], &[])).await
     }
+}
+
+fn activate(services: Vec<Service>, number: &str) -> Action {
+    Action::Activate { services, packages: shop(number), stamp: version(number) }
 }
 
 fn running(state: &HostState) -> Running {
@@ -250,8 +255,7 @@ async fn a_version_is_downloaded_and_installed_once(bench: &mut Bench<'_>) {
 }
 
 async fn an_installed_version_runs_once_it_is_activated(bench: &mut Bench<'_>) {
-    let activate =
-        |number: &str| Action::Activate { services: vec![unit(Activate::Restart)], stamp: version(number) };
+    let activate = |number: &str| activate(vec![unit(Activate::Restart)], number);
     bench.act("web-01", activate(demo::SECOND)).await.unwrap();
     let state = bench.see("web-01").await;
     assert_eq!(state.services["shop.service"].stamped, Some(version(demo::SECOND)), "{state:?}");
@@ -403,7 +407,7 @@ async fn services_are_activated_and_stamped(bench: &mut Bench<'_>) {
         activate: Activate::Command(words(&["sh", "-c", "echo {host}-{version} > /root/mine"])),
         running: Some(words(&["cat", "/root/mine"])),
     };
-    let activate = |services: Vec<Service>| Action::Activate { services, stamp: version(demo::SECOND) };
+    let activate = |services: Vec<Service>| activate(services, demo::SECOND);
     bench.act("web-02", activate(vec![own, unit(Activate::Restart)])).await.unwrap();
     assert_eq!(bench.sh("web-02", "cat /root/mine").trim(), "web-02-1.1.0-1");
     let stamp = bench.sh("web-02", "cut -d' ' -f1,3-5 /var/lib/reconcile/stamps/mine");
@@ -415,6 +419,25 @@ async fn services_are_activated_and_stamped(bench: &mut Bench<'_>) {
     assert_eq!(failed.what, "web-02: nothing.service could not be restarted");
     bench.sh("web-02", "systemctl restart shop");
     assert_eq!(bench.see("web-02").await.services["shop.service"].stamped, None, "another process");
+}
+
+async fn what_somebody_installs_meanwhile_is_not_stamped(bench: &mut Bench<'_>) {
+    let by_hand =
+        format!("apt-get -y -q --allow-downgrades --allow-change-held-packages install shop={}", demo::FIRST);
+    let meddled = Service {
+        name: "mine".into(),
+        systemd: false,
+        activate: Activate::Command(words(&["sh", "-c", &by_hand])),
+        running: None,
+    };
+    let failed = bench.act("web-02", activate(vec![meddled], demo::SECOND)).await.unwrap_err();
+    assert_eq!(failed.kind, FailureKind::ActivateFailed);
+    assert_eq!(failed.what, format!("web-02: shop={} is not wholly installed", demo::SECOND));
+    bench.sh("web-02", "test ! -e /var/lib/reconcile/stamps/mine");
+    let restart = activate(vec![unit(Activate::Restart)], demo::SECOND);
+    let failed = bench.act("web-02", restart).await.unwrap_err();
+    assert_eq!(failed.what, format!("web-02: shop={} is not wholly installed", demo::SECOND));
+    bench.install("web-02", demo::SECOND).await.unwrap();
 }
 
 async fn claims_come_off(bench: &mut Bench<'_>) {

@@ -67,7 +67,7 @@ fn without_fleet(desired: &Desired) -> Desired {
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
-    use model::{Commit, CommitId, Deadlines, Fleet, History, Limit, Mode, Policy, Role, Track, Version};
+    use model::{Commit, CommitId, Deadlines, Fleet, History, Limit, Mode, Policy, Role, Version};
 
     use super::*;
 

@@ -8,7 +8,7 @@ use crate::agent;
 use crate::draining;
 use crate::next::{Next, Wait, health_answer, host_scope, unwell};
 use crate::returning;
-use crate::survey::{ClaimView, HostView, Survey, stamp};
+use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::WATCH;
 
 /// What a host should be brought to.
@@ -173,9 +173,7 @@ fn work(
         let reason = Reason::Halted { version: release.clone(), failure };
         return Next::Wait(Wait::new(reason).since(activated.at));
     }
-    let services = host.role.services.clone();
-    let stamp = stamp(&package, &host.patches(survey, release));
-    Next::Step(Action::Activate { services, stamp }, "run what is installed")
+    Next::Step(host.activation(survey, release, &package), "run what is installed")
 }
 
 fn patch_file(patch: &model::Patch) -> PatchFile {

@@ -13,7 +13,7 @@ use crate::draining::{ids, leaving, no_longer_foreign, rows_are_known};
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
-use crate::survey::{ClaimView, HostView, RowView, Survey, stamp};
+use crate::survey::{ClaimView, HostView, RowView, Survey};
 use crate::tuning::{WATCH, WATCH_CLOSELY};
 
 /// A host without a probe of its own has ten seconds to show a steady pid, and as long again to get there.
@@ -102,9 +102,8 @@ fn overdue(
     if let Some(next) = back_out_of_rotation(survey, host) {
         return next;
     }
-    let stamp = stamp(&host.package_for(release, state), &host.patches(survey, release));
-    let services = host.role.services.clone();
-    Next::Step(Action::Activate { services, stamp }, "not healthy in time: once more")
+    let package = host.package_for(release, state);
+    Next::Step(host.activation(survey, release, &package), "not healthy in time: once more")
 }
 
 /// A load balancer that was reloaded meanwhile has forgotten the drain. An emergency restarts patched hosts in rotation.

@@ -85,7 +85,7 @@ fn on_host(state: &mut HostState, step: &Step, service: &str, at: Timestamp) {
                 (agent.active, agent.paused_by_us) = (!paused, paused);
             }
         }
-        Action::Activate { services, stamp } => {
+        Action::Activate { services, stamp, packages: _ } => {
             for service in services {
                 if let Some(service) = state.services.get_mut(&service.name) {
                     service.active = true;

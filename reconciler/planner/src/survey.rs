@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
-    Admin, BackendId, BackendName, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight,
+    Action, Admin, BackendId, BackendName, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight,
     NodeState, Observed, OnTimeout, Out, PackageName, Patch, Role, Row, RowId, Running, Scope, ServerName,
     Stage, Track, Version, history::History,
 };
@@ -361,6 +361,12 @@ impl<'a> HostView<'a> {
         patches.filter(|patch| patch.version == *release && patch.roles.contains(&self.role.name)).collect()
     }
 
+    /// What makes the host run a release whose packages have this version.
+    pub(crate) fn activation(&self, survey: &Survey<'a>, release: &Version, package: &Version) -> Action {
+        let (services, packages) = (self.role.services.clone(), self.packages_at(package));
+        Action::Activate { services, packages, stamp: stamp(package, &self.patches(survey, release)) }
+    }
+
     /// Whether exactly a release's patches are applied.
     pub(crate) fn is_patched(&self, survey: &Survey<'a>, state: &HostState, release: &Version) -> bool {
         let wanted = self.patches(survey, release);
@@ -430,7 +436,7 @@ impl<'a> HostView<'a> {
 }
 
 /// What a service is stamped with: the package's version, and what is patched on top of it.
-pub(crate) fn stamp(package: &Version, patches: &[&Patch]) -> Version {
+fn stamp(package: &Version, patches: &[&Patch]) -> Version {
     let marks: Vec<&str> =
         patches.iter().map(|patch| patch.sha256.get(..12).unwrap_or(&patch.sha256)).collect();
     if marks.is_empty() {

@@ -1,10 +1,13 @@
 //! Jobs on a host: they run to their end whoever watches, keep their result, and die with the power.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Action, Activate, Failure, FailureKind, HostName, Outcome, Service, Step, StepId, Version};
+use model::{
+    Action, Activate, Failure, FailureKind, HostName, Outcome, PackageName, Service, Step, StepId, Version,
+};
 
-use crate::host::{Host, Phase, Process, Run, Stamp, failure};
+use crate::host::{Phase, Process, Run, Stamp, failure};
 use crate::named::job_id;
 use crate::state::{Due, State};
 
@@ -99,7 +102,7 @@ impl State {
         let step = Arc::new(step.clone());
         let next = match &step.action {
             Action::Install { .. } => self.begin_install(&step),
-            Action::Activate { services, stamp } => self.begin_activation(&step, services, stamp),
+            Action::Activate { services, packages, .. } => self.begin_activation(&step, services, packages),
             Action::Patch { .. } => self.begin_patching(&step),
             Action::Migrate { .. } => self.begin_migration(&step),
             Action::Check { .. } => self.begin_check(&step),
@@ -267,16 +270,19 @@ impl State {
         Next::After(configure_ms, Stage::Configure)
     }
 
-    fn begin_activation(&mut self, step: &Step, services: &[Service], stamp: &Version) -> Next {
-        let Some(host) = self.hosts.get(&step.host) else { return Next::End(Ok(Outcome::AlreadyDone)) };
-        if !host.whole() || !host.installed().is_some_and(|installed| is_stamp_of(stamp, installed)) {
-            let what = format!("{}: {stamp} is not wholly installed", step.host);
-            return Next::End(Err(failure(FailureKind::ActivateFailed, what)));
+    fn begin_activation(
+        &mut self,
+        step: &Step,
+        services: &[Service],
+        packages: &BTreeMap<PackageName, Version>,
+    ) -> Next {
+        let Some(host) = self.hosts.get_mut(&step.host) else { return Next::End(Ok(Outcome::AlreadyDone)) };
+        if !host.has(packages) {
+            return not_installed(step, packages);
         }
         let moving = || services.iter().filter(|service| service.activate != Activate::None);
-        let current = |service: &Service| host.valid_stamp(&service.name) == Some(stamp);
-        if moving().all(current) {
-            return Next::End(Ok(Outcome::AlreadyDone));
+        for service in moving() {
+            host.stamps.remove(&service.name);
         }
         self.out_of_rotation(step);
         let restarting: Vec<_> = moving().filter(|service| service.activate != Activate::Reload).collect();
@@ -295,35 +301,40 @@ impl State {
     }
 
     fn restarted(&mut self, step: &Step) -> Next {
-        let Action::Activate { services, stamp } = &step.action else {
+        let Action::Activate { services, packages, stamp } = &step.action else {
             return Next::End(Ok(Outcome::AlreadyDone));
         };
-        let installed = self.hosts.get(&step.host).and_then(Host::installed).cloned();
+        let Some(host) = self.hosts.get(&step.host) else { return Next::End(Ok(Outcome::AlreadyDone)) };
+        let (right, installed) = (host.has(packages), host.installed().cloned());
         let activates = self.release(installed.as_ref().unwrap_or(stamp)).activates;
         for service in services.iter().filter(|service| service.activate != Activate::None) {
             if activates {
-                self.service_starts(&step.host, service, stamp);
+                self.service_starts(&step.host, service, right.then_some(stamp));
             } else if let Some(process) = self.process_mut(&step.host, service) {
                 process.run = Run::Gone("failed");
             }
         }
         self.app_may_change(&step.host);
-        if activates {
+        if activates && right {
             return Next::End(Ok(Outcome::Changed(changed(step))));
+        }
+        if activates {
+            return not_installed(step, packages);
         }
         let what = format!("{}: the service did not start with {stamp}", step.host);
         Next::End(Err(failure(FailureKind::ActivateFailed, what)))
     }
 
-    /// A service takes up what is installed, in a new process or, by a reload, in the one it has.
-    fn service_starts(&mut self, name: &HostName, service: &Service, version: &Version) {
+    /// A service takes up what is installed, in a new process or, by a reload, in the one it has. It is stamped unless
+    /// somebody has installed something else meanwhile.
+    fn service_starts(&mut self, name: &HostName, service: &Service, stamp: Option<&Version>) {
         let (now_ms, warm_up) = (self.now_ms, self.pace.warm_up);
         let Some(host) = self.hosts.get_mut(name) else { return };
         let old = host.services.get(&service.name).and_then(Process::live).cloned();
         let live = match old.filter(|_| service.activate == Activate::Reload) {
             Some(live) => {
                 let patches = host.patches.clone();
-                let version = host.installed().cloned().unwrap_or_else(|| version.clone());
+                let version = host.installed().cloned().unwrap_or_else(|| live.version.clone());
                 crate::host::Live { version, patches, ..live }
             }
             None => {
@@ -331,9 +342,11 @@ impl State {
                 host.process(now_ms, warm_ms)
             }
         };
-        let stamp =
-            Stamp { version: version.clone(), boot: host.boot, pid: live.pid, since_ms: live.since_ms };
-        host.stamps.insert(service.name.clone(), stamp);
+        if let Some(version) = stamp.cloned() {
+            let stamp = Stamp { version, boot: host.boot, pid: live.pid, since_ms: live.since_ms };
+            host.stamps.insert(service.name.clone(), stamp);
+        }
+        let version = live.version.clone();
         let warm_ms = live.warm_ms;
         host.services.insert(service.name.clone(), Process { spec: service.clone(), run: Run::Live(live) });
         self.queue.push(warm_ms, Due::Warm { host: name.clone() });
@@ -353,15 +366,15 @@ fn changed(step: &Step) -> String {
     }
 }
 
-fn versions(packages: &std::collections::BTreeMap<model::PackageName, Version>) -> String {
+fn not_installed(step: &Step, packages: &BTreeMap<PackageName, Version>) -> Next {
+    let what = format!("{}: {} is not wholly installed", step.host, versions(packages));
+    Next::End(Err(failure(FailureKind::ActivateFailed, what)))
+}
+
+fn versions(packages: &BTreeMap<PackageName, Version>) -> String {
     packages.iter().map(|(name, version)| format!("{name}={version}")).collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) fn disk_full(name: &HostName) -> Failure {
     failure(FailureKind::DiskFull, format!("{name}: No space left on device"))
-}
-
-/// A stamp names the package's version, and what is patched on top of it.
-fn is_stamp_of(stamp: &Version, installed: &Version) -> bool {
-    stamp == installed || stamp.as_str().starts_with(&format!("{installed}+patched."))
 }

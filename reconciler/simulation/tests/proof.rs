@@ -153,6 +153,11 @@ fn hosts_that_cannot_become_well_do_not_use_up_what_may_be_worked_on() {
     all_live([282]);
 }
 
+#[test]
+fn what_somebody_installs_during_a_restart_is_not_stamped() {
+    all_live([7960]);
+}
+
 /// The first seeds, a hundred or as many as `PROVE_SEEDS` says, up to the first one that breaks a promise.
 #[test]
 fn the_first_seeds_keep_every_promise() {

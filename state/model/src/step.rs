@@ -85,6 +85,9 @@ pub enum Action {
     Activate {
         /// Which, and how.
         services: Vec<Service>,
+        /// What has to be installed all through.
+        #[serde(default)]
+        packages: BTreeMap<PackageName, Version>,
         /// The package version to stamp.
         stamp: Version,
     },

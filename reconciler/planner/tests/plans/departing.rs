@@ -35,7 +35,7 @@ fn not_well_in_time() -> (Desired, Observed, History, jiff::Timestamp) {
     let mut seen = observed(&desired, "1.0");
     let mut memory = history();
     let services = desired.fleet.roles[1].services.clone();
-    let activate = Action::Activate { services, stamp: version("1.1") };
+    let activate = Action::Activate { services, packages: Default::default(), stamp: version("1.1") };
     let claim = Action::Claim { found: Default::default() };
     for step in [step("1", "web-01", claim), step("2", "web-01", activate)] {
         let id = step.id.clone();

@@ -110,7 +110,8 @@ pub(crate) fn install(to: &str) -> Action {
 }
 
 pub(crate) fn activate(to: &str) -> Action {
-    Action::Activate { services: fleet().roles[1].services.clone(), stamp: version(to) }
+    let packages = BTreeMap::from([("app".into(), version(to))]);
+    Action::Activate { services: fleet().roles[1].services.clone(), packages, stamp: version(to) }
 }
 
 pub(crate) fn drain(name: &str) -> Action {

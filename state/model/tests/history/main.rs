@@ -82,7 +82,7 @@ fn install() -> Action {
 }
 
 fn activate() -> Action {
-    Action::Activate { services: Vec::new(), stamp: version("1.1") }
+    Action::Activate { services: Vec::new(), packages: BTreeMap::new(), stamp: version("1.1") }
 }
 
 fn pre_migration(text: &str) -> JobKey {
