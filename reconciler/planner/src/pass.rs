@@ -18,7 +18,7 @@ use crate::position::{self, Goal};
 use crate::refusals::Flow;
 use crate::returning;
 use crate::shares::Shares;
-use crate::survey::{HostView, RowView, Survey};
+use crate::survey::{HostView, Survey};
 use crate::telling;
 use crate::tuning::{UNWELL_REFRESH, WATCH};
 
@@ -241,8 +241,17 @@ impl<'s, 'a> Pass<'s, 'a> {
             Ok(Err(wait)) => self.wait_for(Subject::Host(host.name.clone()), wait),
             Err(reason) => {
                 self.watch(&Watch::for_change(node_scopes(host), UNWELL_REFRESH));
+                self.tell_of_foreign_drains(host);
                 self.wait_for_role(host, reason);
             }
+        }
+    }
+
+    /// What others took out may be what a floor lacks.
+    fn tell_of_foreign_drains(&mut self, host: &HostView<'a>) {
+        let rows = host.foreign_rows();
+        if !rows.is_empty() {
+            self.wait_for(Subject::Host(host.name.clone()), Wait::new(Reason::ForeignDrain { rows }));
         }
     }
 
@@ -274,29 +283,16 @@ impl<'s, 'a> Pass<'s, 'a> {
     }
 
     /// A claimed host that may not leave after all is given back, so that it holds nobody up. One that is out on some nodes,
-    /// and cannot leave the others because of another host of ours, comes back there with what it runs, if that is well:
-    /// else two of them could wait for each other.
+    /// and cannot leave the others, comes back there with what it runs, if that is well: else two of them could wait for
+    /// each other, or one for a person to give back what nobody needs to be out.
     fn stays(&mut self, host: &'s HostView<'a>, reason: Reason) {
         if is_untouched(host) {
             let given_back = returning::given_back(self.survey, host, "may not leave rotation now");
             given_back.into_iter().for_each(|next| self.take(host, next));
-        } else if self.waits_for_one_of_ours(host, &reason) {
-            if let Next::Step(Action::Ready { .. }, _) = position::next(self.survey, host, Goal::Settle) {
-                self.settle(host);
-            }
+        } else if let Next::Step(Action::Ready { .. }, _) = position::next(self.survey, host, Goal::Settle) {
+            self.settle(host);
         }
         self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason));
-    }
-
-    /// Whether a floor keeps a host from leaving where another one that we work on is out.
-    fn waits_for_one_of_ours(&self, host: &HostView<'a>, reason: &Reason) -> bool {
-        let Reason::BelowFloor(floor) = reason else { return false };
-        let is_there = |row: &RowView<'_>| {
-            *row.node == floor.node && *row.backend == floor.backend && !row.in_rotation()
-        };
-        let others =
-            self.survey.hosts.iter().filter(|other| other.name != host.name && other.claim.is_ours());
-        others.flat_map(|other| other.our_rows()).any(is_there)
     }
 
     /// A host that is declared out still serves: taking it out is our action, so the floor is kept.

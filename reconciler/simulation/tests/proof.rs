@@ -154,6 +154,11 @@ fn hosts_that_cannot_become_well_do_not_use_up_what_may_be_worked_on() {
 }
 
 #[test]
+fn a_host_that_is_half_out_waits_for_nobody_who_took_out_another() {
+    all_live([52935]);
+}
+
+#[test]
 fn what_somebody_installs_during_a_restart_is_not_stamped() {
     all_live([7960]);
 }

@@ -60,6 +60,21 @@ fn of_two_hosts_that_are_out_on_different_nodes_one_comes_back_so_that_the_other
 }
 
 #[test]
+fn hosts_that_somebody_elses_drain_keeps_from_leaving_come_back_and_it_is_told_whose() {
+    let (desired, mut seen, memory) = two_begun();
+    let taken = row(&mut seen, "fe-01", "web-05");
+    (taken.admin, taken.status) = (Admin::Drain, "DRAIN".into());
+    let staged = [("shop".into(), [version("1.1")].into())].into();
+    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
+    let planned = plan(&desired, &seen, &memory, start());
+    let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
+    assert_eq!(begins, [("web-01", ActionKind::Ready), ("web-02", ActionKind::Ready)]);
+    let rows = [RowId { node: "fe-01".into(), backend: "web".into(), server: "web-05".into() }];
+    let told = Reason::ForeignDrain { rows: rows.into() };
+    assert!(planned.waiting.iter().any(|waiting| waiting.reason == told), "{:?}", planned.waiting);
+}
+
+#[test]
 fn begun_hosts_that_wait_for_their_turn_do_not_keep_from_work_what_comes_before_them() {
     let (mut desired, mut seen, memory) = two_begun();
     let storage = host(&mut seen, "gitaly-01");

@@ -1,10 +1,13 @@
 //! The person on call: reads status, and does what it asks a person to do. Nothing else.
 
 use engine::{Report, Request, Word};
-use model::{Direction, EnvironmentName, Reason, StepId, Subject};
+use model::{Direction, EnvironmentName, HostName, Reason, StepId, Subject};
 use tokio::sync::oneshot;
 
+use crate::proof::happening::{Deed, What};
 use crate::proof::life::Life;
+use crate::proof::scenario::Scenario;
+use crate::proof::troubles::one_of;
 
 impl Life<'_> {
     /// What the service says of itself; none: it is not there, or does not answer.
@@ -44,18 +47,25 @@ impl Life<'_> {
         for (name, environment) in &report.environments {
             for waiting in &environment.plan.waiting {
                 self.answers(name, &waiting.subject, &waiting.reason).await;
-                if self.journal_lacks {
-                    self.gives_back(&waiting.reason);
-                }
+                self.gives_back(&waiting.reason);
             }
         }
     }
 
-    /// Whoever lost a journal, or had two services, is asked whose the drains are that nobody knows of.
+    /// Whoever lost a journal, had two services, or declared a node out, is asked whose the drains are that nobody knows of.
     fn gives_back(&self, reason: &Reason) {
         if let Reason::ForeignDrain { rows } = reason {
-            rows.iter().for_each(|row| self.world.person_sets(row, model::Admin::Ready));
+            let unknown = rows.iter().filter(|row| self.journal_lacks || self.was_declared_out(&row.node));
+            unknown.for_each(|row| self.world.person_sets(row, model::Admin::Ready));
         }
+    }
+
+    fn was_declared_out(&self, node: &HostName) -> bool {
+        let Scenario { shape, happenings, .. } = self.scenario;
+        happenings.iter().any(|happening| match happening.what {
+            What::Deed(Deed::NodeOut, which) => one_of(shape.nodes(), which) == *node,
+            _ => false,
+        })
     }
 
     async fn answers(&self, environment: &EnvironmentName, subject: &Subject, reason: &Reason) {
