@@ -1,8 +1,8 @@
 //! Migrations and checks: jobs that must not run twice, one at a time on each host, found again by their names.
 
 use model::{
-    Action, Check, CheckName, CheckRun, FailureKind, HostName, HostState, JobKey, JobKind, JobName,
-    JobRecord, JobState, Reason, RoleName, Stage, StepId, Track, Version,
+    Action, Check, CheckName, CheckRun, HostName, HostState, JobKey, JobKind, JobName, JobRecord, JobState,
+    Reason, RoleName, Stage, StepId, Track, Version,
 };
 
 use crate::agent;
@@ -48,6 +48,9 @@ pub(crate) fn migration(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, kin
     if is_done(survey, &key) {
         return Standing::Passed;
     }
+    if let Some(step) = later_in_doubt(survey, &key) {
+        return Standing::Stopped(Reason::JobInDoubt { step });
+    }
     standing(survey, key, |key, job| Errand {
         host: migrations.host.clone(),
         version: lane.target.clone(),
@@ -89,12 +92,26 @@ fn is_done(survey: &Survey<'_>, key: &JobKey) -> bool {
     if early || progress.found_running.contains(&key.version) || progress.job_passed(key) {
         return true;
     }
-    let Some(own) = survey.desired.rank(&key.version) else { return false };
-    let later = |other: &Version| survey.desired.rank(other).is_some_and(|rank| rank > own);
-    let ran = |(other, record): (&JobKey, &JobRecord)| {
-        other.kind == key.kind && later(&other.version) && matches!(record.state, JobState::Passed { .. })
-    };
-    progress.found_running.iter().any(later) || progress.jobs.iter().any(ran)
+    let covers = |version: &Version| came_later(survey, version, &key.version);
+    progress.found_running.iter().any(covers)
+        || later_jobs(survey, key).any(|(_, record)| matches!(record.state, JobState::Passed { .. }))
+}
+
+/// Migrations of a later version of which nobody knows whether they are done: those of earlier ones must not come after them.
+fn later_in_doubt(survey: &Survey<'_>, key: &JobKey) -> Option<StepId> {
+    let (later, record) = later_jobs(survey, key).find(|(_, record)| record.is_in_doubt())?;
+    Some(StepId::new(JobName::new(&survey.desired.environment, later, record.attempt).as_str()))
+}
+
+/// The same for versions that came later in git.
+fn later_jobs<'a>(survey: &Survey<'a>, key: &JobKey) -> impl Iterator<Item = (&'a JobKey, &'a JobRecord)> {
+    let jobs = survey.history.progress.jobs.iter();
+    jobs.filter(move |(other, _)| other.kind == key.kind && came_later(survey, &other.version, &key.version))
+}
+
+fn came_later(survey: &Survey<'_>, version: &Version, than: &Version) -> bool {
+    let rank = |version| survey.desired.rank(version);
+    rank(than).is_some_and(|than| rank(version).is_some_and(|rank| rank > than))
 }
 
 /// A check after a stage.
@@ -129,7 +146,7 @@ fn standing(survey: &Survey<'_>, key: JobKey, errand: impl FnOnce(JobKey, JobNam
     match &record.state {
         JobState::Passed { .. } => Standing::Passed,
         JobState::Wanted | JobState::Begun { .. } => Standing::Wanted(Box::new(errand(key, job))),
-        JobState::Failed { failure, .. } if failure.kind == FailureKind::InDoubt => {
+        JobState::Failed { .. } if record.is_in_doubt() => {
             Standing::Stopped(Reason::JobInDoubt { step: StepId::new(job.as_str()) })
         }
         JobState::Failed { failure, .. } => {

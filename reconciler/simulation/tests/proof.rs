@@ -159,6 +159,11 @@ fn a_host_that_is_half_out_waits_for_nobody_who_took_out_another() {
 }
 
 #[test]
+fn nothing_is_migrated_while_nobody_knows_whether_a_later_version_is() {
+    all_live([55029]);
+}
+
+#[test]
 fn what_somebody_installs_during_a_restart_is_not_stamped() {
     all_live([7960]);
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::ids::{CheckName, EnvironmentName, StageName};
 use crate::version::Version;
 
@@ -102,6 +102,13 @@ pub struct JobRecord {
     /// When its first attempt began, if one has.
     #[serde(default)]
     pub began: Option<Timestamp>,
+}
+
+impl JobRecord {
+    /// Whether it began, and nobody knows how it ended.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(&self.state, JobState::Failed { failure, .. } if failure.kind == FailureKind::InDoubt)
+    }
 }
 
 /// How a job stands.

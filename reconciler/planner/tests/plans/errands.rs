@@ -151,6 +151,24 @@ fn migrations_of_a_later_version_cover_those_of_an_earlier_one() {
 }
 
 #[test]
+fn nothing_is_migrated_while_nobody_knows_whether_a_later_version_is() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1", "1.2"]);
+    let seen = observed(&desired, "1.0");
+    let fails = |kind| {
+        let mut memory = history(&["1.0"]);
+        let failure = Failure { kind, what: "no end".into(), detail: String::new() };
+        migrated(&mut memory, "1.2", JobState::Failed { at: start(), failure });
+        plan(&desired, &seen, &memory, start())
+    };
+    let planned = fails(FailureKind::InDoubt);
+    assert_eq!(on_deploy_host(&planned), None);
+    let later = JobKey { kind: JobKind::PreMigration, version: version("1.2") };
+    let name = JobName::new(&desired.environment, &later, 1);
+    assert_eq!(*primary(&planned), Reason::JobInDoubt { step: StepId::new(name.as_str()) });
+    assert!(on_deploy_host(&fails(FailureKind::JobFailed)).is_some(), "what failed is not done");
+}
+
+#[test]
 fn the_agent_is_told_each_tracks_version_where_it_can_tell_them_apart() {
     let pinned = |words: &[&str]| {
         let (mut desired, seen, memory) = scene();
