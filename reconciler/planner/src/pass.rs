@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use model::{
-    Action, ActionKind, Due, Failure, HostName, Mode, Plan, Reason, RoleName, Scope, Stage, Step, StepId,
-    Subject, Version, Waiting,
+    Action, ActionKind, Due, Failure, HostName, Mode, Plan, ReadyBecause, Reason, RoleName, Scope, Stage,
+    Step, StepId, Subject, Version, Waiting,
 };
 
 use crate::capacity::Capacity;
@@ -370,8 +370,11 @@ impl<'s, 'a> Pass<'s, 'a> {
     fn start(&mut self, host: &HostView<'a>, action: Action, why: &str) {
         let lane = self.survey.lane_of(host);
         let stage = lane.and_then(|lane| lane.rungs.get(host.rung)).map(|rung| rung.stage);
-        let settles_with = self.settles_with.clone();
-        let version = settles_with.as_ref().unwrap_or(host.release);
+        // Whoever is given back serves with what is installed, which need not be what was wanted.
+        let serves = matches!(action, Action::Ready { because: ReadyBecause::Healthy, .. });
+        let serves_with = || serves.then(|| host.installed_release(self.survey)).flatten();
+        let installed = self.settles_with.clone().or_else(serves_with);
+        let version = installed.as_ref().unwrap_or(host.release);
         let address = Address { host: host.name, role: host.role.name.clone(), version, stage };
         self.start_at(&address, action, why);
     }

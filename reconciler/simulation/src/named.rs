@@ -134,7 +134,7 @@ impl State {
             Fate::IsLost => {
                 // Whether it wrote its row before it went, nobody can tell.
                 let wrote = self.chance.below(2) == 1;
-                self.database_ends(&step.environment, key, wrote);
+                self.database_is_left(&step.environment, key, wrote);
                 Next::Lost
             }
             Fate::Fails | Fate::FailsOnce | Fate::Hangs => {

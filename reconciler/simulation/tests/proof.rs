@@ -164,6 +164,16 @@ fn nothing_is_migrated_while_nobody_knows_whether_a_later_version_is() {
 }
 
 #[test]
+fn what_is_given_back_on_a_node_that_is_declared_out_serves_with_what_is_installed() {
+    all_live([59704]);
+}
+
+#[test]
+fn people_may_ask_once_more_for_a_migration_of_which_nobody_knows() {
+    all_live([56424]);
+}
+
+#[test]
 fn what_somebody_installs_during_a_restart_is_not_stamped() {
     all_live([7960]);
 }

@@ -75,6 +75,19 @@ fn hosts_that_somebody_elses_drain_keeps_from_leaving_come_back_and_it_is_told_w
 }
 
 #[test]
+fn what_is_given_back_on_a_node_that_is_declared_out_serves_with_what_is_installed() {
+    let (mut desired, mut seen, memory) = two_begun();
+    let taken = row(&mut seen, "fe-01", "web-05");
+    (taken.admin, taken.status) = (Admin::Drain, "DRAIN".into());
+    let what = OutTarget::LoadBalancerNode("fe-02".into());
+    desired.exceptions.outs = vec![Out { what, reason: "a new kernel".into(), until: None }];
+    let planned = plan(&desired, &seen, &memory, start());
+    let ready = planned.steps.iter().filter(|step| step.action.kind() == ActionKind::Ready);
+    let versions: Vec<_> = ready.map(|step| (step.host.as_str(), step.version.as_str())).collect();
+    assert_eq!(versions, [("web-01", "1.0"), ("web-02", "1.0")]);
+}
+
+#[test]
 fn begun_hosts_that_wait_for_their_turn_do_not_keep_from_work_what_comes_before_them() {
     let (mut desired, mut seen, memory) = two_begun();
     let storage = host(&mut seen, "gitaly-01");

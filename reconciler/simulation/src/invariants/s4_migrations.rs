@@ -48,7 +48,8 @@ impl State {
     fn is_beyond(&self, desired: &Desired, step: &Step, key: &JobKey) -> bool {
         let Some(own) = desired.rank(&key.version) else { return false };
         let Some(database) = self.databases.get(&step.environment) else { return false };
-        desired.ranks.iter().skip(own + 1).any(|version| database.has(&key.kind, version))
+        let of = |version: &Version| JobKey { kind: key.kind.clone(), version: version.clone() };
+        desired.ranks.iter().skip(own + 1).any(|version| database.must_not_repeat(&of(version)))
     }
 
     /// Before migrations begin.

@@ -30,6 +30,9 @@ impl Life<'_> {
 
     async fn says_of(&self, environment: &EnvironmentName, word: Word) {
         let Some(handle) = self.process.as_ref().map(|process| process.handle.clone()) else { return };
+        if word == Word::Retry {
+            self.world.person_asks_again(environment);
+        }
         let (reply, answer) = oneshot::channel();
         let (by, reason) = ("ada".to_owned(), "on call".to_owned());
         let request = Request::Say { environment: environment.clone(), word, by, reason, reply };
