@@ -93,22 +93,23 @@ pub(crate) fn rows_are_seen(survey: &Survey<'_>, host: &HostView<'_>) -> Result<
                 let wait = Wait::new(Reason::NodeUnknown { node, kind, detail });
                 return Err(wait.watching_for_change(node_scopes(host), UNWELL_REFRESH));
             }
-            Some(Ok(_)) => row_is_the_hosts(host, row)?,
+            Some(Ok(_)) => {}
         }
     }
-    Ok(())
+    host.rows.iter().try_for_each(|row| row_is_the_hosts(host, row))
 }
 
-fn row_is_the_hosts(host: &HostView<'_>, row: &RowView<'_>) -> Result<(), Wait> {
-    let Some(seen) = row.row else {
+fn row_is_the_hosts<'a>(host: &HostView<'a>, row: &RowView<'a>) -> Result<(), Wait> {
+    if row.row.is_none() {
         return Err(Wait::new(Reason::RowMissing { row: row.id() }));
-    };
-    let addresses = host.state().map(|state| &state.addresses);
-    if addresses.is_some_and(|addresses| !addresses.is_empty() && !addresses.contains(&seen.address)) {
-        let reason = Reason::RowElsewhere { row: row.id(), address: seen.address.clone() };
-        return Err(Wait::new(reason));
     }
-    Ok(())
+    match host.elsewhere(row) {
+        Some(address) => {
+            let address = address.to_owned();
+            Err(Wait::new(Reason::RowElsewhere { row: row.id(), address }))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Every node was read long enough after the drain.

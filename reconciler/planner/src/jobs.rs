@@ -8,9 +8,9 @@ use model::{
 use crate::agent;
 use crate::lanes::Lane;
 use crate::next::{Next, Wait, host_scope};
-use crate::position::{claimed_by_other, in_the_way, seen, under_way};
+use crate::position::{claimed_by_other, in_the_way, packages_are_read, seen, under_way};
 use crate::survey::{ClaimView, HostView, Survey};
-use crate::tuning::{AT_ONCE, PACKAGES_MAX_AGE, WATCH};
+use crate::tuning::WATCH;
 
 /// Something that a lane needs to have run on a host of no role, or over the network.
 #[derive(Clone, Debug)]
@@ -223,18 +223,16 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Err
     }
 }
 
-/// Migrations run with exactly the packages of their version: somebody may have changed them since we did, so that is read
-/// right before.
+/// Migrations run with exactly the packages of their version.
 fn run(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, errand: &Errand) -> Next {
+    if let Err(wait) = if errand.installs { packages_are_read(survey, host) } else { Ok(()) } {
+        return Next::Wait(wait);
+    }
     let package = host.package_for(&errand.version, state);
     if errand.installs && !host.has_installed(state, &package) {
         let packages = host.packages_at(&package);
         let action = Action::Install { packages, prepare: Vec::new(), configure: Vec::new() };
         return Next::Step(action, "exactly the version whose migrations run");
-    }
-    let read = host.fact.is_some_and(|fact| survey.now.duration_since(fact.at) <= PACKAGES_MAX_AGE);
-    if errand.installs && !read {
-        return Next::Wait(Wait::new(Reason::FreshFacts).watching(host_scope(host), AT_ONCE));
     }
     Next::Step(errand.action.clone(), why(&errand.action))
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Action, Cadence, Failure, FailureKind, HealthState, HostState, Reason, Scope, backoff};
+use model::{
+    Action, ActionKind, Cadence, Failure, FailureKind, HealthState, HostState, Reason, Scope, backoff,
+};
 
 use crate::survey::HostView;
 use crate::tuning::{UNWELL_REFRESH, WATCH_CLOSELY};
@@ -23,6 +25,24 @@ pub(crate) enum Next {
     Leave(Action),
     /// Time, or somebody.
     Wait(Wait),
+}
+
+impl Next {
+    /// Hosts start in one order, whichever of them answers first: so a reading or a download that is about to end is waited
+    /// for.
+    pub(crate) fn will_be_known(&self) -> bool {
+        let Self::Wait(wait) = self else { return false };
+        matches!(wait.reason, Reason::FreshFacts | Reason::InFlight { action: ActionKind::Download, .. })
+    }
+
+    /// Before its role's turn a host waits with its role; only what people should know of it is said.
+    pub(crate) fn before_its_turn(&self) -> Self {
+        match self {
+            Self::Wait(wait) => Self::Wait(wait.clone()),
+            Self::DoneBut(reason) => Self::DoneBut(reason.clone()),
+            Self::Done | Self::Step(..) | Self::Admit(_) | Self::Leave(_) => Self::Done,
+        }
+    }
 }
 
 /// Why a host waits, and what to look at meanwhile.

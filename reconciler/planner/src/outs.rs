@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use model::{Action, Admin, Out, Reason};
 
 use crate::draining::{rows_are_fresh, rows_are_seen};
-use crate::next::Next;
+use crate::next::{Next, Wait};
 use crate::position::under_way;
 use crate::survey::{HostView, RowView, Survey};
 
@@ -15,20 +15,15 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
     if let Some(in_flight) = host.in_flight {
         return Next::Wait(under_way(survey, in_flight));
     }
-    let serving: BTreeSet<_> =
-        host.rows.iter().filter(|row| row.admin() == Some(Admin::Ready)).map(RowView::id).collect();
-    let blind = host.rows.iter().any(|row| row.row.is_none());
-    if serving.is_empty() && !blind {
-        return Next::DoneBut(Reason::HostOut { why: out.reason.clone(), until: out.until });
+    let serves = |row: &&RowView<'_>| row.admin() == Some(Admin::Ready) && host.elsewhere(row).is_none();
+    let serving: BTreeSet<_> = host.rows.iter().filter(serves).map(RowView::id).collect();
+    // A row that is missing or points elsewhere is no traffic; a node that cannot be seen may well send some.
+    match rows_are_seen(survey, host) {
+        Err(Wait { reason: Reason::RowMissing { .. } | Reason::RowElsewhere { .. }, .. }) | Ok(()) => {}
+        Err(wait) => return Next::Wait(wait),
     }
-    // A missing row is no traffic; a node that cannot be seen may well send some.
-    if let Err(wait) = rows_are_seen(survey, host) {
-        return match wait.reason {
-            Reason::RowMissing { .. } | Reason::RowElsewhere { .. } => {
-                Next::DoneBut(Reason::HostOut { why: out.reason.clone(), until: out.until })
-            }
-            _ => Next::Wait(wait),
-        };
+    if serving.is_empty() {
+        return Next::DoneBut(Reason::HostOut { why: out.reason.clone(), until: out.until });
     }
     if let Err(wait) = rows_are_fresh(survey, host) {
         return Next::Wait(wait);

@@ -171,7 +171,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             self.watch(&Watch::for_change(node_scopes(host), WATCH));
             return self.settle(host);
         } else {
-            quiet_until_its_turn(position)
+            position.before_its_turn()
         };
         if ours {
             self.watch(&Watch::for_change(node_scopes(host), WATCH));
@@ -195,7 +195,7 @@ impl<'s, 'a> Pass<'s, 'a> {
     }
 
     fn take(&mut self, host: &'s HostView<'a>, next: Next) {
-        if will_be_known(&next) {
+        if next.will_be_known() {
             self.undetermined.insert(host.role.name.clone());
         }
         match next {
@@ -283,16 +283,26 @@ impl<'s, 'a> Pass<'s, 'a> {
     }
 
     /// A claimed host that may not leave after all is given back, so that it holds nobody up. One that is out on some nodes,
-    /// and cannot leave the others, comes back there with what it runs, if that is well: else two of them could wait for
-    /// each other, or one for a person to give back what nobody needs to be out.
+    /// and cannot leave the others because of another one that was taken out, by us or by others, comes back there with what it
+    /// runs, if that is well: else two of them could wait for each other, or one for a person. A server that is only down may
+    /// be back in a moment.
     fn stays(&mut self, host: &'s HostView<'a>, reason: Reason) {
         if is_untouched(host) {
             let given_back = returning::given_back(self.survey, host, "may not leave rotation now");
             given_back.into_iter().for_each(|next| self.take(host, next));
-        } else if let Next::Step(Action::Ready { .. }, _) = position::next(self.survey, host, Goal::Settle) {
-            self.settle(host);
+        } else if self.waits_for_what_is_taken_out(host, &reason) {
+            if let Next::Step(Action::Ready { .. }, _) = position::next(self.survey, host, Goal::Settle) {
+                self.settle(host);
+            }
         }
         self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason));
+    }
+
+    fn waits_for_what_is_taken_out(&self, host: &HostView<'a>, reason: &Reason) -> bool {
+        let Reason::BelowFloor(floor) = reason else { return false };
+        let others = self.survey.hosts.iter().filter(|other| other.name != host.name);
+        let mut rows = others.flat_map(|other| &other.rows).filter(|row| row.is_taken_out());
+        rows.any(|row| *row.node == floor.node && *row.backend == floor.backend)
     }
 
     /// A host that is declared out still serves: taking it out is our action, so the floor is kept.
@@ -476,24 +486,4 @@ fn plain(host: &HostName) -> String {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
         .collect()
-}
-
-/// Hosts start in one order, whichever of them answers first: so a reading or a download that is about to end is waited
-/// for.
-fn will_be_known(next: &Next) -> bool {
-    match next {
-        Next::Wait(wait) => {
-            matches!(wait.reason, Reason::FreshFacts | Reason::InFlight { action: ActionKind::Download, .. })
-        }
-        _ => false,
-    }
-}
-
-/// Before its role's turn a host waits with its role; only what people should know of it is said.
-fn quiet_until_its_turn(next: &Next) -> Next {
-    match next {
-        Next::Wait(wait) => Next::Wait(wait.clone()),
-        Next::DoneBut(reason) => Next::DoneBut(reason.clone()),
-        Next::Done | Next::Step(..) | Next::Admit(_) | Next::Leave(_) => Next::Done,
-    }
 }

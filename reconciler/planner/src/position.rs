@@ -9,7 +9,7 @@ use crate::draining;
 use crate::next::{Next, Wait, health_answer, host_scope, unwell};
 use crate::returning;
 use crate::survey::{ClaimView, HostView, Survey};
-use crate::tuning::WATCH;
+use crate::tuning::{AT_ONCE, PACKAGES_MAX_AGE, WATCH};
 
 /// What a host should be brought to.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,14 @@ pub(crate) fn seen<'a>(survey: &Survey<'_>, host: &HostView<'a>) -> Result<&'a H
         }
         _ => Err(Wait::new(Reason::FreshFacts).reading(host_scope(host))),
     }
+}
+
+/// The host's packages were read a moment ago.
+pub(crate) fn packages_are_read(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
+    if host.fact.is_some_and(|fact| survey.now.duration_since(fact.at) <= PACKAGES_MAX_AGE) {
+        return Ok(());
+    }
+    Err(Wait::new(Reason::FreshFacts).watching(host_scope(host), AT_ONCE))
 }
 
 fn settle(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
@@ -155,6 +163,9 @@ fn work(
     package: Version,
 ) -> Next {
     if !host.has_installed(state, &package) {
+        if let Err(wait) = packages_are_read(survey, host) {
+            return Next::Wait(wait);
+        }
         let packages = host.packages_at(&package);
         let (prepare, configure) = (host.role.prepare.clone(), host.role.configure.clone());
         // Only a policy of proceeding comes here with sessions left, and it says so.

@@ -202,8 +202,7 @@ fn aside(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     if !unread.is_empty() {
         return Some(Next::Wait(Wait::new(Reason::FreshFacts).reading(unread)));
     }
-    let out = |row: &&RowView<'_>| matches!(row.admin(), Some(Admin::Drain | Admin::Maint));
-    let ours = host.aside.iter().filter(out).filter(|row| !found.contains(&row.id()));
+    let ours = host.aside.iter().filter(|row| row.is_taken_out()).filter(|row| !found.contains(&row.id()));
     let rows: BTreeSet<_> = ours.map(RowView::id).collect();
     if rows.is_empty() {
         return None;

@@ -102,6 +102,11 @@ impl RowView<'_> {
         self.row.is_some_and(Row::may_take_traffic)
     }
 
+    /// By command, whoever gave it.
+    pub(crate) fn is_taken_out(&self) -> bool {
+        matches!(self.admin(), Some(Admin::Drain | Admin::Maint))
+    }
+
     pub(crate) fn admin(&self) -> Option<Admin> {
         self.row.map(|row| row.admin)
     }
@@ -405,12 +410,17 @@ impl<'a> HostView<'a> {
 
     /// Rows that somebody else has taken out: they were so when we came, or nobody of us is here.
     pub(crate) fn foreign_rows(&self) -> BTreeSet<RowId> {
-        let taken_out = |row: &&RowView<'_>| matches!(row.admin(), Some(Admin::Drain | Admin::Maint));
         let foreign = |row: &&RowView<'_>| match self.claim {
             ClaimView::Ours { found, .. } => found.contains(&row.id()),
             ClaimView::None | ClaimView::Other(_) => true,
         };
-        self.rows.iter().chain(&self.aside).filter(taken_out).filter(foreign).map(RowView::id).collect()
+        self.rows
+            .iter()
+            .chain(&self.aside)
+            .filter(|row| row.is_taken_out())
+            .filter(foreign)
+            .map(RowView::id)
+            .collect()
     }
 
     /// Rows that are ours to move: not taken out by somebody else before we came.
@@ -422,6 +432,13 @@ impl<'a> HostView<'a> {
         self.rows
             .iter()
             .filter(move |row| found.is_none_or(|found| found.is_empty() || !found.contains(&row.id())))
+    }
+
+    /// Where a row points to that is none of the host's addresses, as far as those are known.
+    pub(crate) fn elsewhere(&self, row: &RowView<'a>) -> Option<&'a str> {
+        let (addresses, seen) = (&self.state()?.addresses, row.row?);
+        let other = !addresses.is_empty() && !addresses.contains(&seen.address);
+        other.then_some(seen.address.as_str())
     }
 
     /// Out already, whoever took it: not seen, or not well.

@@ -19,7 +19,8 @@ pub(crate) const HOST_MAX_AGE: SignedDuration = SignedDuration::from_secs(60);
 /// anybody leaves rotation.
 pub(crate) const NODE_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
 
-/// As [`HOST_MAX_AGE`], for the packages that migrations are about to run with.
+/// As [`HOST_MAX_AGE`], where packages are about to be changed, or migrations to run with them: somebody may have
+/// installed by hand.
 pub(crate) const PACKAGES_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
 
 /// Sessions, reloads and orphaned jobs are watched this often while a host is out.

@@ -249,6 +249,11 @@ impl Host {
         !self.interrupted && self.packages.values().all(|package| package.phase == Phase::Installed)
     }
 
+    /// Whether somebody has changed the packages so lately that nobody could know.
+    pub(crate) fn was_changed_since(&self, noticed_ms: u64) -> bool {
+        self.installed_by_us.is_none() && self.unpacked_ms > noticed_ms
+    }
+
     /// Whether exactly these packages are wholly installed.
     pub(crate) fn has(&self, packages: &BTreeMap<PackageName, Version>) -> bool {
         let same = |name: &PackageName, version: &Version| {

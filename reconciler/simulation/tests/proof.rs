@@ -174,6 +174,21 @@ fn people_may_ask_once_more_for_a_migration_of_which_nobody_knows() {
 }
 
 #[test]
+fn a_host_that_is_declared_out_is_drained_where_its_rows_point_to_it() {
+    all_live([83222]);
+}
+
+#[test]
+fn packages_are_read_once_more_before_they_are_changed() {
+    all_live([87230]);
+}
+
+#[test]
+fn a_host_that_is_declared_out_until_some_time_is_out_for_what_was_decided_before() {
+    all_live([81781]);
+}
+
+#[test]
 fn what_somebody_installs_during_a_restart_is_not_stamped() {
     all_live([7960]);
 }

@@ -29,6 +29,30 @@ fn two_hosts_that_are_declared_out_at_once_leave_one_after_the_other_where_the_f
     assert_eq!(plan(&desired, &seen, &memory, start()).steps, []);
 }
 
+#[test]
+fn a_host_that_is_declared_out_is_drained_where_its_rows_point_to_it_and_counts_no_more() {
+    let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
+    desired.exceptions.outs = vec![out("web-01")];
+    desired.fleet.backend_limit = Limit::Percent(25);
+    let mut seen = observed(&desired, "1.0");
+    row(&mut seen, "fe-01", "web-01").address = "192.0.2.1".into();
+    let planned = plan(&desired, &seen, &history(), start());
+    let retires: Vec<_> =
+        planned.steps.iter().filter(|step| step.action.kind() == ActionKind::Retire).collect();
+    let rows = [RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() }];
+    assert_eq!(retires.iter().map(|step| step.action.rows()).collect::<Vec<_>>(), [Some(&rows.into())]);
+
+    // Of the three that count a quarter is one: with web-01 as well it would have to stay.
+    let out = row(&mut seen, "fe-02", "web-01");
+    (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
+    *host(&mut seen, "gitaly-01") = host(&mut observed(&desired, "1.1"), "gitaly-01").clone();
+    let staged = [("shop".into(), [version("1.1")].into())].into();
+    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
+    let planned = plan(&desired, &seen, &history(), start());
+    let claims: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
+    assert_eq!(claims, [("web-02", ActionKind::Claim)], "{:?}", planned.waiting);
+}
+
 /// web-01 was upgraded and drained by us, and was not well in time.
 fn not_well_in_time() -> (Desired, Observed, History, jiff::Timestamp) {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);

@@ -160,6 +160,28 @@ fn sessions_hold_an_install_back_and_the_reason_says_where() {
 }
 
 #[test]
+fn packages_are_read_once_more_before_they_are_changed() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    *host(&mut seen, "gitaly-01") = host(&mut observed(&desired, "1.1"), "gitaly-01").clone();
+    for name in ["web-01", "web-02", "web-03", "web-04"] {
+        host(&mut seen, name).staged.insert("shop".into(), [version("1.1")].into());
+    }
+    let mut history = history();
+    claimed_and_drained(&desired, &mut seen, &mut history, "web-01");
+    let mut begins = |seconds| {
+        let now = start() + SignedDuration::from_secs(seconds);
+        seen.nodes.values_mut().for_each(|fact| fact.at = now);
+        let planned = plan(&desired, &seen, &history, now);
+        (planned.steps.iter().map(|step| step.action.kind()).collect::<Vec<_>>(), planned.observe)
+    };
+    assert_eq!(begins(3), (vec![ActionKind::Install], Default::default()));
+    let (steps, observe) = begins(4);
+    assert_eq!(steps, []);
+    assert!(observe.contains(&Scope::Host("web-01".into())), "{observe:?}");
+}
+
+#[test]
 fn an_old_worker_with_a_session_is_not_drained() {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");

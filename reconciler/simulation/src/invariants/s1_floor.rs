@@ -25,8 +25,8 @@ struct Seats {
     came: usize,
 }
 
-/// How many servers each touched backend had, by each time that it may be: a clock that went back leaves two, and what is
-/// declared out until some time is out by one of them.
+/// How many servers each touched backend had, by each time that it may be, and that it may have been when the step was
+/// decided: a clock that went back leaves two, and what is declared out until some time is out by one of them.
 pub(crate) struct Rotation(Vec<(Timestamp, Count)>);
 
 type Count = BTreeMap<(HostName, BackendName, Option<Track>), Seats>;
@@ -34,8 +34,9 @@ type Count = BTreeMap<(HostName, BackendName, Option<Track>), Seats>;
 impl State {
     /// Counts what S1 speaks of, before an action on one node.
     pub(crate) fn rotation(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
-        let now = self.clock.at(self.now_ms);
-        let times: BTreeSet<Timestamp> = [now, now + self.clock.behind()].into();
+        let (now, decided) = (self.clock.at(self.now_ms), self.clock.at(self.decided_at_ms(step)));
+        let times = [now, decided].into_iter().flat_map(|at| [at, at + self.clock.behind()]);
+        let times: BTreeSet<Timestamp> = times.collect();
         Rotation(times.into_iter().map(|at| (at, self.count(step, name, rows, at))).collect())
     }
 

@@ -56,12 +56,10 @@ impl State {
     pub(crate) fn may_migrate(&mut self, step: &Step, key: &JobKey) {
         let Some(desired) = self.law_of(step) else { return };
         let Some(migrations) = &desired.fleet.policy.migrations else { return };
-        // Nobody could know of what somebody has done a moment before.
         let noticed_ms = self.had_to_know_ms(step);
         let programs = self.hosts.get(&step.host).is_some_and(|host| {
-            let crossed = host.installed_by_us.is_none() && host.unpacked_ms >= noticed_ms;
             let wanted = host.role.package_version(&key.version, "bookworm");
-            crossed || (host.whole() && host.installed() == Some(&wanted))
+            host.was_changed_since(noticed_ms) || (host.whole() && host.installed() == Some(&wanted))
         });
         if !programs {
             let what = format!("{}: {key} begin with other programs on {}", step.id, migrations.host);
