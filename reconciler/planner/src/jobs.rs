@@ -61,18 +61,13 @@ pub(crate) fn migration(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, kin
     })
 }
 
-/// A migration that began, that nobody wants now, and of whose end nobody has heard: it may run still. It is found again, by
-/// its name, before anything else is done there. One that the host does not know of never began.
-fn begun_before(survey: &Survey<'_>, state: &HostState, errand: Option<&Errand>) -> Option<Action> {
+/// A migration that began, and of whose end nobody has heard, whether or not it is wanted now: it may run still. It is found
+/// again, by its name, before anything else is done there. One that the host does not know of never began.
+fn begun_before(survey: &Survey<'_>, state: &HostState) -> Option<Action> {
     let migrations = survey.desired.fleet.policy.migrations.as_ref()?;
-    let wanted = errand.and_then(|errand| errand.action.job()).map(|(_, key)| key);
-    let begun = survey
-        .history
-        .progress
-        .jobs
-        .iter()
-        .filter(|(key, record)| Some(*key) != wanted && matches!(record.state, JobState::Begun { .. }));
-    begun.into_iter().find_map(|(key, record)| {
+    let jobs = survey.history.progress.jobs.iter();
+    let mut begun = jobs.filter(|(_, record)| matches!(record.state, JobState::Begun { .. }));
+    begun.find_map(|(key, record)| {
         let run = match key.kind {
             JobKind::PreMigration => migrations.pre.clone()?,
             JobKind::PostMigration => migrations.post.clone()?,
@@ -210,7 +205,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Err
         }
         ClaimView::Ours { current: true, .. } => {}
     }
-    let begun = begun_before(survey, state, errand);
+    let begun = begun_before(survey, state);
     let version = errand.map_or(&survey.desired.target, |errand| &errand.version);
     let blocked = in_the_way(survey, host, version).filter(|_| begun.is_some() || errand.is_some());
     match (blocked, begun, errand) {

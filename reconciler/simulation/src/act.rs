@@ -173,7 +173,10 @@ impl State {
 
     /// A row of a host that is declared out. Whoever has it in maintenance may keep it there.
     fn retired(&mut self, step: &Step, id: &RowId, key: &RowKey) -> bool {
-        self.forget_unseen_drain(step, &id.node, key);
+        let row = self.nodes.get(&id.node).and_then(|node| node.rows.get(key));
+        if row.is_some_and(|row| row.admin == Admin::Drain) {
+            self.forget_unseen_drain(step, &id.node, key);
+        }
         let row = self.nodes.get(&id.node).and_then(|node| node.rows.get(key));
         let takes_part = row.is_some_and(|row| row.admin == Admin::Ready);
         takes_part && self.taken_out(step, id, key, Admin::Drain)

@@ -184,6 +184,16 @@ fn packages_are_read_once_more_before_they_are_changed() {
 }
 
 #[test]
+fn a_migration_that_runs_still_is_found_again_before_its_packages_are_mended() {
+    all_live([123166]);
+}
+
+#[test]
+fn maintenance_of_a_host_that_is_declared_out_stays_a_persons() {
+    all_live([122788]);
+}
+
+#[test]
 fn a_host_that_is_declared_out_until_some_time_is_out_for_what_was_decided_before() {
     all_live([81781]);
 }

@@ -100,6 +100,19 @@ fn a_migration_of_whose_end_nobody_has_heard_is_found_again_before_another_one_b
 }
 
 #[test]
+fn a_migration_that_runs_still_is_found_again_before_its_packages_are_mended() {
+    let (desired, mut seen, mut memory) = scene();
+    migrated(&mut memory, "1.1", JobState::Begun { at: start() });
+    host(&mut seen, "deploy-01").claim = Some(claim());
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned).unwrap().action.kind(), ActionKind::Install);
+    let job = JobName::new(&desired.environment, &pre_migration(), 1);
+    host(&mut seen, "deploy-01").jobs.insert(job.clone(), -1);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned).unwrap().action.job(), Some((&job, &pre_migration())));
+}
+
+#[test]
 fn a_failed_migration_says_what_failed_and_one_in_doubt_which_job_it_is() {
     let (desired, seen, mut memory) = scene();
     let mut fails = |kind: FailureKind| {

@@ -124,7 +124,9 @@ impl Life<'_> {
 
     /// The next version, which nobody has seen before, of one kind or another.
     fn next_version(&mut self, which: Which) -> Version {
-        let next = version(&format!("{}", self.versions.len() + 1));
+        // One that Debian sorts below all others now and then: which way that goes, only a person knows.
+        let number = self.versions.len() + 1;
+        let next = version(&if which % 32 == 31 { format!("0.{number}") } else { number.to_string() });
         let release = RELEASES[usize::from(which) % RELEASES.len()];
         self.world.set_release(&next, release);
         self.versions.push(next.clone());
@@ -177,7 +179,10 @@ fn freeze(now: Timestamp, until: Option<Timestamp>, which: Which) -> Option<Free
     let there = |at: Timestamp| Moment::Once(at.to_zoned(jiff::tz::TimeZone::UTC).datetime());
     let in_flight = if which % 2 == 0 { InFlightAtFreeze::FinishHost } else { InFlightAtFreeze::FinishStage };
     let zone = "Etc/UTC".to_owned();
-    Some(Freeze { reason: reason(), from: there(now), to: there(until?), zone, in_flight })
+    let until = until?;
+    // Some are announced: nobody begins then what would not end before.
+    let from = if which % 4 < 2 { now } else { now + until.duration_since(now) / 2 };
+    Some(Freeze { reason: reason(), from: there(from), to: there(until), zone, in_flight })
 }
 
 fn patch(target: &Version, which: Which) -> Patch {

@@ -16,6 +16,17 @@ pub struct Happening {
     pub what: What,
 }
 
+impl Happening {
+    /// Four times as late, and for as long where people decided it: releases end, their post-deployment migrations run, and
+    /// what is wanted then is another matter than in the midst of a rollout.
+    pub(crate) fn comes_slowly(&mut self) {
+        self.at_ms = FIRST_MS + 4 * (self.at_ms - FIRST_MS);
+        if matches!(self.what, What::Deed(..)) {
+            self.for_ms *= 4;
+        }
+    }
+}
+
 impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at_ms, for_ms, what } = self;
@@ -262,10 +273,13 @@ const DEEDS: &[Deed] = &[
 /// How long something takes at most that lasts for a while.
 const LONGEST_MS: u64 = 20_000;
 
+/// When a world begins to change.
+const FIRST_MS: u64 = 1_000;
+
 /// Draws what happens until `until_ms`: changes of target first, then faults and other deeds, in order of time.
 pub(crate) fn drawn(chance: &mut Chance, until_ms: u64) -> Vec<Happening> {
     let mut happenings =
-        vec![Happening { at_ms: 1_000, for_ms: 0, what: What::Deed(Deed::Bump, draw_which(chance)) }, {
+        vec![Happening { at_ms: FIRST_MS, for_ms: 0, what: What::Deed(Deed::Bump, draw_which(chance)) }, {
             let deed = *chance.pick(&[Deed::Bump, Deed::Revert, Deed::Canary, Deed::Emergency]);
             moment(chance, until_ms, |which| What::Deed(deed, which))
         }];
@@ -288,7 +302,7 @@ fn draw_which(chance: &mut Chance) -> Which {
 fn moment(chance: &mut Chance, until_ms: u64, what: impl FnOnce(Which) -> What) -> Happening {
     let which = draw_which(chance);
     Happening {
-        at_ms: 1_000 + chance.below(until_ms),
+        at_ms: FIRST_MS + chance.below(until_ms),
         for_ms: 200 + chance.below(LONGEST_MS),
         what: what(which),
     }

@@ -48,7 +48,10 @@ impl Scenario {
         let often = |chance: &mut Chance| if chance.one_in(3) { chance.below(60) } else { 0 };
         let mishaps =
             Mishaps { lost: often(&mut chance), late: often(&mut chance), repeated: often(&mut chance) };
-        let happenings = happening::drawn(&mut Chance::stream(seed, "happenings"), TROUBLED_MS);
+        let mut happenings = happening::drawn(&mut Chance::stream(seed, "happenings"), TROUBLED_MS);
+        if Chance::stream(seed, "how slowly").one_in(8) {
+            happenings.iter_mut().for_each(Happening::comes_slowly);
+        }
         Self { seed, shape, pace: pace(&mut chance), mishaps, happenings }
     }
 }
