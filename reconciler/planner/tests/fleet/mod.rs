@@ -110,6 +110,14 @@ pub(crate) fn observed(desired: &Desired, running: &str) -> Observed {
     observed
 }
 
+/// The storage role is done, and every host has the target's packages at hand: web hosts are next.
+pub(crate) fn web_is_next(desired: &Desired, seen: &mut Observed) {
+    let target = desired.target.as_str();
+    *host(seen, "gitaly-01") = host(&mut observed(desired, target), "gitaly-01").clone();
+    let staged = [("shop".into(), [version(target)].into())].into();
+    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
+}
+
 fn host_state(role: &Role, host: &HostName, running: &str) -> HostState {
     let package =
         PackageState { version: version(running), installed: true, status: "hi ".into(), held: true };

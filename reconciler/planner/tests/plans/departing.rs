@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
-use crate::fleet::{desired, history, host, observed, row, start, step, version};
+use crate::fleet::{desired, history, host, observed, row, start, step, version, web_is_next};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;
@@ -45,9 +45,7 @@ fn a_host_that_is_declared_out_is_drained_where_its_rows_point_to_it_and_counts_
     // Of the three that count a quarter is one: with web-01 as well it would have to stay.
     let out = row(&mut seen, "fe-02", "web-01");
     (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
-    *host(&mut seen, "gitaly-01") = host(&mut observed(&desired, "1.1"), "gitaly-01").clone();
-    let staged = [("shop".into(), [version("1.1")].into())].into();
-    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
+    web_is_next(&desired, &mut seen);
     let planned = plan(&desired, &seen, &history(), start());
     let claims: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
     assert_eq!(claims, [("web-02", ActionKind::Claim)], "{:?}", planned.waiting);
@@ -166,4 +164,44 @@ fn what_could_not_be_seen_before_an_action_there_is_read_again() {
     assert!(!asks(&memory), "it is known to be unknown");
     memory.last_action.insert("web-01".into(), start() + SignedDuration::from_millis(1));
     assert!(asks(&memory));
+}
+
+fn patch() -> Patch {
+    Patch {
+        version: version("1.1"),
+        file: "fix.patch".into(),
+        sha256: "a".repeat(64),
+        contents: String::new(),
+        root: "/opt/shop".into(),
+        roles: vec!["web".into()],
+        reason: "leaks".into(),
+        incorporated_in: Vec::new(),
+    }
+}
+
+#[test]
+fn an_emergency_restarts_in_rotation_what_it_patched_and_nothing_else() {
+    let (mut desired, mut seen, memory, now) = not_well_in_time();
+    for node in ["fe-01", "fe-02"] {
+        let row = row(&mut seen, node, "web-01");
+        (row.admin, row.status) = (Admin::Ready, "DOWN".into());
+    }
+    let next = |desired: &Desired, seen: &Observed| {
+        on(&plan(desired, seen, &memory, now), "web-01").first().map(|step| step.action.kind())
+    };
+    assert_eq!(next(&desired, &seen), Some(ActionKind::Drain));
+    desired.exceptions.emergency = Some(Emergency { version: version("1.1"), reason: "CVE".into() });
+    assert_eq!(next(&desired, &seen), Some(ActionKind::Drain), "no patch");
+    let mut not_started = seen.clone();
+    let services = &mut host(&mut not_started, "web-01").services;
+    services.values_mut().for_each(|service| service.stamped = Some(version("1.0")));
+    assert_eq!(next(&desired, &not_started), Some(ActionKind::Drain), "no patch, and not started yet");
+    desired.exceptions.patches = vec![patch()];
+    let state = host(&mut seen, "web-01");
+    state.patches = [patch().sha256].into();
+    let stamp = version("1.1+patched.aaaaaaaaaaaa");
+    state.services.values_mut().for_each(|service| service.stamped = Some(stamp.clone()));
+    assert_eq!(next(&desired, &seen), Some(ActionKind::Activate));
+    desired.exceptions.emergency = None;
+    assert_eq!(next(&desired, &seen), Some(ActionKind::Drain), "no emergency");
 }

@@ -58,6 +58,15 @@ fn the_way_back_past_post_deployment_migrations_needs_a_persons_word() {
     back.exceptions.allow =
         Some(Allow { past_post_migrations_of: version("1.1"), reason: "restored".into() });
     assert_ne!(plan(&back, &seen, &memory, start()).steps, []);
+
+    // A person's word about one release is none about a later one.
+    back.ranks.push(version("1.2"));
+    let later = JobKey { kind: JobKind::PostMigration, version: version("1.2") };
+    let state = JobState::Passed { at: start(), output: String::new() };
+    memory.progress.jobs.insert(later, JobRecord { attempt: 1, state, began: Some(start()) });
+    let planned = plan(&back, &seen, &memory, start());
+    let past = |reason: &Reason| matches!(reason, Reason::PastPostMigration { version, .. } if version.as_str() == "1.2");
+    assert!(past(primary(&planned)), "{:?}", planned.waiting);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
-use crate::fleet::{desired, history, host, observed, row, start, step, version};
+use crate::fleet::{desired, history, host, observed, row, start, step, version, web_is_next};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;
@@ -64,8 +64,7 @@ fn hosts_that_somebody_elses_drain_keeps_from_leaving_come_back_and_it_is_told_w
     let (desired, mut seen, memory) = two_begun();
     let taken = row(&mut seen, "fe-01", "web-05");
     (taken.admin, taken.status) = (Admin::Drain, "DRAIN".into());
-    let staged = [("shop".into(), [version("1.1")].into())].into();
-    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
+    web_is_next(&desired, &mut seen);
     let planned = plan(&desired, &seen, &memory, start());
     let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
     assert_eq!(begins, [("web-01", ActionKind::Ready), ("web-02", ActionKind::Ready)]);
@@ -161,4 +160,108 @@ fn the_only_canary_may_leave_where_main_servers_go_on_and_the_only_main_server_m
     assert_eq!(planned.steps, []);
     let told: Vec<String> = planned.waiting.iter().map(|waiting| waiting.reason.to_string()).collect();
     assert!(told.iter().any(|reason| reason.contains("last server")), "{told:?}");
+}
+
+#[test]
+fn who_is_begun_has_left_for_whoever_asks_next() {
+    let mut desired = desired(10, "1.1", &["1.0", "1.1"]);
+    desired.fleet.roles[1].max_unavailable = 2;
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let planned = plan(&desired, &seen, &history(), start());
+    let claims: Vec<_> = planned.steps.iter().map(|step| step.host.as_str()).collect();
+    assert_eq!(claims, ["web-01"], "two of the role may be out, but only one of the backend");
+}
+
+#[test]
+fn nobody_new_is_begun_beside_a_step_that_is_overdue() {
+    let desired = desired(10, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let mut memory = history();
+    let mut late = step("late", "web-05", Action::Download { packages: Default::default() });
+    late.deadline = SignedDuration::from_mins(15);
+    memory.apply(start() - SignedDuration::from_mins(15), &Event::StepStarted { step: late }).unwrap();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    let overdue = |waiting: &Waiting| matches!(waiting.reason, Reason::StepOverdue { .. });
+    assert!(planned.waiting.iter().any(overdue), "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_veto_brings_back_with_what_it_runs_who_is_out_already() {
+    let (mut desired, seen, memory) = two_begun();
+    desired.exceptions.vetoes = vec![Veto { version: version("1.1"), reason: "corrupts uploads".into() }];
+    let planned = plan(&desired, &seen, &memory, start());
+    let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
+    assert_eq!(begins, [("web-01", ActionKind::Ready), ("web-02", ActionKind::Ready)]);
+}
+
+#[test]
+fn services_that_never_ran_a_release_are_started_three_times() {
+    let (desired, mut seen, mut memory) = two_begun();
+    let out = row(&mut seen, "fe-01", "web-01");
+    (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
+    memory.drained.insert("web-01".into(), start() - SignedDuration::from_secs(5));
+    let state = host(&mut seen, "web-01");
+    state.packages.get_mut("shop").unwrap().version = version("1.1");
+    state.services.values_mut().for_each(|service| service.started_after_unpack = Some(false));
+    let mut next = |times| {
+        let activated = history::Activated { version: version("1.1"), at: start(), times };
+        memory.activated.insert("web-01".into(), activated);
+        let planned = plan(&desired, &seen, &memory, start());
+        planned.steps.iter().find(|step| step.host.as_str() == "web-01").map(|step| step.action.kind())
+    };
+    assert_eq!(next(1), Some(ActionKind::Activate));
+    assert_eq!(next(2), Some(ActionKind::Activate));
+    assert_eq!(next(3), None);
+}
+
+#[test]
+fn a_host_that_comes_back_from_being_out_finds_maintenance_and_not_our_own_drain() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = history();
+    let id = |node: &str| RowId { node: node.into(), backend: "web".into(), server: "web-01".into() };
+    let rows = [id("fe-01")].into();
+    let retire = step("retire", "web-01", Action::Retire { rows, found: Default::default() });
+    happens(&mut memory, start(), retire, Ok(Outcome::Changed(String::new())));
+    for (node, admin) in [("fe-01", Admin::Drain), ("fe-02", Admin::Maint)] {
+        row(&mut seen, node, "web-01").admin = admin;
+    }
+    let planned = plan(&desired, &seen, &memory, start());
+    let found = [id("fe-02")].into();
+    let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), &step.action)).collect();
+    assert_eq!(begins, [("web-01", &Action::Claim { found })]);
+}
+
+#[test]
+fn an_earlier_release_goes_forward_as_long_as_nothing_later_runs() {
+    let desired = desired(4, "1.1", &["1.0", "1.1", "1.2"]);
+    let mut seen = observed(&desired, "1.0");
+    let mut goes = |name: &str, text: &str| {
+        *host(&mut seen, name) = host(&mut observed(&desired, text), name).clone();
+        plan(&desired, &seen, &history(), start()).direction
+    };
+    assert_eq!(goes("web-01", "1.1"), Direction::Forward);
+    assert_eq!(goes("web-02", "1.2"), Direction::Back);
+}
+
+#[test]
+fn a_ready_of_which_nobody_heard_keeps_nobody_out_and_one_that_was_refused_does() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let (_, mut seen, memory) = two_begun();
+    seen.hosts.insert("gitaly-01".into(), observed(&desired, "1.0").hosts["gitaly-01"].clone());
+    let next = |kind| {
+        let mut memory = memory.clone();
+        let failure = Failure { kind, what: "fe-02".into(), detail: String::new() };
+        let (version, until) = (version("1.0"), start() + SignedDuration::from_secs(9));
+        let trouble =
+            history::Trouble { version, action: ActionKind::Ready, failure, times: 1, attempts: 1, until };
+        memory.troubles.insert("web-01".into(), trouble);
+        let planned = plan(&desired, &seen, &memory, start());
+        planned.steps.iter().find(|step| step.host.as_str() == "web-01").map(|step| step.action.kind())
+    };
+    assert_eq!(next(FailureKind::TimedOut), Some(ActionKind::Ready));
+    assert_eq!(next(FailureKind::LoadBalancerRefused), None);
 }

@@ -149,7 +149,10 @@ fn no_data_is_not_green() {
 fn main_takes_nothing_that_canary_has_not_passed() {
     let desired = desired("1.1", "1.0", &["1.0", "1.1"]);
     let seen = observed(&desired, "1.0");
-    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    let mut memory = history(&["1.0"]);
+    // What the canary alone had when we came is promoted on the canary, and on no other track.
+    memory.progress.found_ahead.insert(version("1.1"));
+    let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(kinds(&planned), [""; 0]);
     assert!(matches!(primary(&planned), Reason::PromotionRequired { requires: Requirement::Canary, .. }));
 }
@@ -168,4 +171,39 @@ fn a_person_can_say_that_a_version_has_passed() {
     };
     memory.apply(start(), &word).unwrap();
     assert_eq!(kinds(&plan(&desired, &seen, &memory, start())), ["deploy-01 claim"]);
+}
+
+/// The canary's migrations ran at the start; ten minutes are soaked after them.
+fn soaks(seen: &Observed, settle: SignedDuration, now: jiff::Timestamp) -> Reason {
+    let mut desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    desired.fleet.policy.gates.values_mut().for_each(|gate| gate.settle = settle);
+    let mut memory = history(&["1.0"]);
+    let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
+    let state = JobState::Passed { at: start(), output: String::new() };
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+    let (environment, stage, of) = ("production".into(), "migrations".into(), version("1.1"));
+    let worked = Event::StageWorked { environment, stage, version: of };
+    memory.apply(start(), &worked).unwrap();
+    let planned = plan(&desired, seen, &memory, now);
+    let of_stage = |waiting: &&Waiting| waiting.subject == Subject::Stage("migrations".into());
+    planned.waiting.iter().find(of_stage).map(|waiting| waiting.reason.clone()).unwrap()
+}
+
+#[test]
+fn a_soak_ends_when_its_gates_have_settled_too_and_says_so_while_they_are_not_red() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let later = start() + SignedDuration::from_mins(5);
+    let soaking = |minutes| {
+        let until = start() + SignedDuration::from_mins(minutes);
+        Reason::Soaking { stage: "migrations".into(), until }
+    };
+    assert_eq!(soaks(&seen, SignedDuration::ZERO, later), soaking(10), "the gate was asked long ago");
+    assert_eq!(soaks(&seen, SignedDuration::from_mins(15), later), soaking(15));
+    seen.gates.values_mut().for_each(|fact| fact.at = later);
+    assert_eq!(soaks(&seen, SignedDuration::ZERO, later), soaking(10));
+    set_gate(&mut seen, Verdict::Red, start());
+    seen.gates.values_mut().for_each(|fact| fact.at = later);
+    let red = soaks(&seen, SignedDuration::ZERO, later);
+    assert!(matches!(red, Reason::GateNotGreen { verdict: Verdict::Red, .. }), "{red}");
 }
