@@ -60,7 +60,10 @@ pub(crate) fn no_longer_foreign(survey: &Survey<'_>, host: &HostView<'_>) -> Opt
     let ClaimView::Ours { found, .. } = host.claim else { return None };
     let retired = survey.history.retired.get(host.name);
     let serving = host.rows.iter().filter(|row| row.admin() == Some(Admin::Ready));
-    let is_retired = |row: &&RowView<'_>| retired.is_some_and(|retired| retired.contains(&row.id()));
+    // We retire by a drain: maintenance is somebody else's again.
+    let is_retired = |row: &&RowView<'_>| {
+        row.admin() == Some(Admin::Drain) && retired.is_some_and(|retired| retired.contains(&row.id()))
+    };
     let retired = host.rows.iter().chain(&host.aside).filter(is_retired);
     let given_back = serving.chain(retired).map(RowView::id).filter(|row| found.contains(row));
     let given_back: BTreeSet<RowId> = given_back.collect();

@@ -125,7 +125,7 @@ fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: 
         ClaimView::Ours { current: true, .. } => agent::quiet(survey, host, state)
             .or_else(|| out_of_rotation(survey, host, installed))
             .unwrap_or_else(|| work(survey, host, state, release, package)),
-        ClaimView::Ours { current: false, found } => returning::renewed(host, found),
+        ClaimView::Ours { current: false, found } => returning::renewed(survey, host, found),
         ClaimView::None | ClaimView::Other(_) => {
             agent::busy(survey, host, state).map_or_else(|| admit(survey, host), Next::Wait)
         }

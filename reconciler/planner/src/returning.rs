@@ -9,7 +9,7 @@ use model::{
 };
 
 use crate::agent;
-use crate::draining::{ids, leaving, no_longer_foreign, rows_are_known};
+use crate::draining::{ids, leaving, no_longer_foreign, rows_are_fresh, rows_are_known};
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
@@ -30,7 +30,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
         ClaimView::Ours { .. } if state.health != HealthState::Healthy => {
             not_well(survey, host, state, release)
         }
-        ClaimView::Ours { current: false, found } => renewed(host, found),
+        ClaimView::Ours { current: false, found } => renewed(survey, host, found),
         ClaimView::Ours { current: true, .. } if survey.history.retired.contains_key(host.name) => {
             no_longer_foreign(survey, host).unwrap_or_else(|| back(survey, host))
         }
@@ -38,9 +38,13 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
     }
 }
 
-/// Our mark once more. A host that was declared out was drained without a mark: a row in maintenance is somebody else's.
-pub(crate) fn renewed(host: &HostView<'_>, found: &BTreeSet<RowId>) -> Next {
+/// Our mark once more. A host that was declared out was drained without a mark: a row in maintenance is somebody else's, which
+/// is to be seen before our mark says whose it is.
+pub(crate) fn renewed(survey: &Survey<'_>, host: &HostView<'_>, found: &BTreeSet<RowId>) -> Next {
     let unmarked = host.state().is_some_and(|state| state.claim.is_none());
+    if let Err(wait) = if unmarked { rows_are_fresh(survey, host) } else { Ok(()) } {
+        return Next::Wait(wait);
+    }
     let maintained = host.rows.iter().filter(|row| unmarked && row.admin() == Some(Admin::Maint));
     let found = maintained.map(RowView::id).chain(found.iter().cloned()).collect();
     Next::Step(Action::Claim { found }, "renew our mark")
@@ -97,7 +101,7 @@ fn overdue(
         return Next::Wait(watch_health(host, wait, activated.at));
     }
     if let ClaimView::Ours { current: false, found } = host.claim {
-        return renewed(host, found);
+        return renewed(survey, host, found);
     }
     if let Some(next) = back_out_of_rotation(survey, host) {
         return next;

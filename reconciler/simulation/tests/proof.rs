@@ -194,6 +194,11 @@ fn maintenance_of_a_host_that_is_declared_out_stays_a_persons() {
 }
 
 #[test]
+fn who_maintains_a_host_that_comes_back_is_read_before_our_mark_says_it() {
+    all_live([149827]);
+}
+
+#[test]
 fn a_host_that_is_declared_out_until_some_time_is_out_for_what_was_decided_before() {
     all_live([81781]);
 }

@@ -233,6 +233,11 @@ fn a_host_that_comes_back_from_being_out_finds_maintenance_and_not_our_own_drain
     let found = [id("fe-02")].into();
     let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), &step.action)).collect();
     assert_eq!(begins, [("web-01", &Action::Claim { found })]);
+    // What the load balancers showed some seconds ago does not tell who maintains it now.
+    let later = start() + SignedDuration::from_secs(4);
+    let planned = plan(&desired, &seen, &memory, later);
+    assert_eq!(planned.steps, []);
+    assert!(planned.observe.contains(&Scope::Node("fe-02".into())), "{:?}", planned.observe);
 }
 
 #[test]

@@ -179,6 +179,12 @@ fn rows_that_others_had_taken_out_are_theirs_until_they_serve_again_or_we_retire
     });
     assert_eq!(scene.step_after(millis(500)).map(|step| step.action), ours, "also on a node that is out");
     scene.desired.exceptions.outs.clear();
+    row(&mut scene.observed, "fe-01", "web-01").admin = Admin::Maint;
+    assert_eq!(
+        scene.kind_after(millis(500)),
+        Some(ActionKind::Install),
+        "somebody has it in maintenance since"
+    );
     scene.history.retired.clear();
     let back = row(&mut scene.observed, "fe-01", "web-01");
     (back.admin, back.status) = (Admin::Ready, "UP".into());
