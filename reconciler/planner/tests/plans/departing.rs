@@ -51,6 +51,19 @@ fn a_host_that_is_declared_out_is_drained_where_its_rows_point_to_it_and_counts_
     assert_eq!(claims, [("web-02", ActionKind::Claim)], "{:?}", planned.waiting);
 }
 
+#[test]
+fn what_is_out_until_some_time_is_planned_for_then() {
+    let until = start() + SignedDuration::from_secs(2);
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    desired.exceptions.outs = vec![Out { until: Some(until), ..out("web-01") }];
+    let mut seen = observed(&desired, "1.0");
+    for node in ["fe-01", "fe-02"] {
+        let row = row(&mut seen, node, "web-01");
+        (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
+    }
+    assert_eq!(plan(&desired, &seen, &history(), start()).wake, Some(until));
+}
+
 /// web-01 was upgraded and drained by us, and was not well in time.
 fn not_well_in_time() -> (Desired, Observed, History, jiff::Timestamp) {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
