@@ -98,7 +98,7 @@ fn later_in_doubt(survey: &Survey<'_>, key: &JobKey) -> Option<StepId> {
     Some(StepId::new(JobName::new(&survey.desired.environment, later, record.attempt).as_str()))
 }
 
-/// The same for versions that came later in git.
+/// What is known of such jobs of versions that came later in git.
 fn later_jobs<'a>(survey: &Survey<'a>, key: &JobKey) -> impl Iterator<Item = (&'a JobKey, &'a JobRecord)> {
     let jobs = survey.history.progress.jobs.iter();
     jobs.filter(move |(other, _)| other.kind == key.kind && came_later(survey, &other.version, &key.version))
