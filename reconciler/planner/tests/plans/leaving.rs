@@ -74,6 +74,16 @@ fn hosts_that_somebody_elses_drain_keeps_from_leaving_come_back_and_it_is_told_w
 }
 
 #[test]
+fn who_cannot_leave_because_a_server_is_only_down_waits_for_it() {
+    let (desired, mut seen, memory) = two_begun();
+    row(&mut seen, "fe-01", "web-05").status = "DOWN".into();
+    web_is_next(&desired, &mut seen);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    assert!(planned.waiting.iter().any(|waiting| matches!(waiting.reason, Reason::BelowFloor(_))));
+}
+
+#[test]
 fn what_is_given_back_on_a_node_that_is_declared_out_serves_with_what_is_installed() {
     let (mut desired, mut seen, memory) = two_begun();
     let taken = row(&mut seen, "fe-01", "web-05");
@@ -179,7 +189,9 @@ fn nobody_new_is_begun_beside_a_step_that_is_overdue() {
     let mut seen = observed(&desired, "1.0");
     web_is_next(&desired, &mut seen);
     let mut memory = history();
-    let mut late = step("late", "web-05", Action::Download { packages: Default::default() });
+    let install =
+        Action::Install { packages: Default::default(), prepare: Vec::new(), configure: Vec::new() };
+    let mut late = step("late", "web-05", install);
     late.deadline = SignedDuration::from_mins(15);
     memory.apply(start() - SignedDuration::from_mins(15), &Event::StepStarted { step: late }).unwrap();
     let planned = plan(&desired, &seen, &memory, start());
@@ -190,7 +202,10 @@ fn nobody_new_is_begun_beside_a_step_that_is_overdue() {
 
 #[test]
 fn a_veto_brings_back_with_what_it_runs_who_is_out_already() {
-    let (mut desired, seen, memory) = two_begun();
+    let (mut desired, mut seen, mut memory) = two_begun();
+    let out = row(&mut seen, "fe-01", "web-01");
+    (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
+    memory.drained.insert("web-01".into(), start() - SignedDuration::from_secs(5));
     desired.exceptions.vetoes = vec![Veto { version: version("1.1"), reason: "corrupts uploads".into() }];
     let planned = plan(&desired, &seen, &memory, start());
     let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
