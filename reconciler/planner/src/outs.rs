@@ -28,5 +28,8 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
     if let Err(wait) = rows_are_fresh(survey, host) {
         return Next::Wait(wait);
     }
-    Next::Leave(Action::Retire { rows: serving, found: host.foreign_rows() })
+    // What points elsewhere is not ours to move, now or when the host comes back.
+    let elsewhere = host.rows.iter().filter(|row| host.elsewhere(row).is_some()).map(RowView::id);
+    let found = host.foreign_rows().into_iter().chain(elsewhere).collect();
+    Next::Leave(Action::Retire { rows: serving, found })
 }

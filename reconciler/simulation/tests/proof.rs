@@ -175,7 +175,7 @@ fn people_may_ask_once_more_for_a_migration_of_which_nobody_knows() {
 
 #[test]
 fn a_host_that_is_declared_out_is_drained_where_its_rows_point_to_it() {
-    all_live([83222]);
+    all_live([83222, 212221]);
 }
 
 #[test]

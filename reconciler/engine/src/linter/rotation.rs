@@ -142,10 +142,13 @@ fn floor(evidence: &Evidence<'_>, backend: &BackendId, track: Track) -> (usize, 
     (configured.saturating_sub(limit), roles().any(|role| role.allow_outage))
 }
 
-/// Declared out, and drained everywhere.
+/// Declared out, and drained wherever a row points to it.
 fn is_gone(evidence: &Evidence<'_>, host: &HostName) -> bool {
     let Some(role) = evidence.desired.fleet.role_of(host) else { return false };
-    let serves = || evidence.rows(role, host).iter().any(|seen| seen.row.is_some_and(Row::in_rotation));
+    let addresses = evidence.state(host).map(|state| &state.addresses).filter(|known| !known.is_empty());
+    let is_there = |row: &Row| addresses.is_none_or(|known| known.contains(&row.address));
+    let takes_part = |row: &Row| row.in_rotation() && is_there(row);
+    let serves = || evidence.rows(role, host).iter().any(|seen| seen.row.is_some_and(takes_part));
     evidence.desired.exceptions.host_out(host, evidence.now).is_some() && !serves()
 }
 
