@@ -226,3 +226,17 @@ pub(crate) fn step(id: &str, name: &str, action: Action) -> Step {
         stage: None,
     }
 }
+
+/// A patch of the web role for a release.
+pub(crate) fn patch(of: &str) -> Patch {
+    Patch {
+        version: version(of),
+        file: "fix.patch".into(),
+        sha256: "a".repeat(64),
+        contents: String::new(),
+        root: "/opt/shop".into(),
+        roles: vec!["web".into()],
+        reason: "leaks".into(),
+        incorporated_in: Vec::new(),
+    }
+}

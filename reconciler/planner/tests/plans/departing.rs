@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
-use crate::fleet::{desired, history, host, observed, row, start, step, version, web_is_next};
+use crate::fleet::{desired, history, host, observed, patch, row, start, step, version, web_is_next};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;
@@ -33,7 +33,6 @@ fn two_hosts_that_are_declared_out_at_once_leave_one_after_the_other_where_the_f
 fn a_host_that_is_declared_out_is_drained_where_its_rows_point_to_it_and_counts_no_more() {
     let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
     desired.exceptions.outs = vec![out("web-01")];
-    desired.fleet.backend_limit = Limit::Percent(25);
     let mut seen = observed(&desired, "1.0");
     row(&mut seen, "fe-01", "web-01").address = "192.0.2.1".into();
     let planned = plan(&desired, &seen, &history(), start());
@@ -42,26 +41,14 @@ fn a_host_that_is_declared_out_is_drained_where_its_rows_point_to_it_and_counts_
     let rows = [RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() }];
     assert_eq!(retires.iter().map(|step| step.action.rows()).collect::<Vec<_>>(), [Some(&rows.into())]);
 
-    // Of the three that count a quarter is one: with web-01 as well it would have to stay.
-    let out = row(&mut seen, "fe-02", "web-01");
-    (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
+    // Half of the three that count is one, of four it would be two.
+    desired.fleet.backend_limit = Limit::Percent(50);
+    desired.fleet.roles[1].max_unavailable = 2;
+    row(&mut seen, "fe-02", "web-01").address = "192.0.2.1".into();
     web_is_next(&desired, &mut seen);
     let planned = plan(&desired, &seen, &history(), start());
     let claims: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
     assert_eq!(claims, [("web-02", ActionKind::Claim)], "{:?}", planned.waiting);
-}
-
-#[test]
-fn what_is_out_until_some_time_is_planned_for_then() {
-    let until = start() + SignedDuration::from_secs(2);
-    let mut desired = desired(4, "1.0", &["1.0"]);
-    desired.exceptions.outs = vec![Out { until: Some(until), ..out("web-01") }];
-    let mut seen = observed(&desired, "1.0");
-    for node in ["fe-01", "fe-02"] {
-        let row = row(&mut seen, node, "web-01");
-        (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
-    }
-    assert_eq!(plan(&desired, &seen, &history(), start()).wake, Some(until));
 }
 
 /// web-01 was upgraded and drained by us, and was not well in time.
@@ -179,19 +166,6 @@ fn what_could_not_be_seen_before_an_action_there_is_read_again() {
     assert!(asks(&memory));
 }
 
-fn patch() -> Patch {
-    Patch {
-        version: version("1.1"),
-        file: "fix.patch".into(),
-        sha256: "a".repeat(64),
-        contents: String::new(),
-        root: "/opt/shop".into(),
-        roles: vec!["web".into()],
-        reason: "leaks".into(),
-        incorporated_in: Vec::new(),
-    }
-}
-
 #[test]
 fn an_emergency_restarts_in_rotation_what_it_patched_and_nothing_else() {
     let (mut desired, mut seen, memory, now) = not_well_in_time();
@@ -209,9 +183,9 @@ fn an_emergency_restarts_in_rotation_what_it_patched_and_nothing_else() {
     let services = &mut host(&mut not_started, "web-01").services;
     services.values_mut().for_each(|service| service.stamped = Some(version("1.0")));
     assert_eq!(next(&desired, &not_started), Some(ActionKind::Drain), "no patch, and not started yet");
-    desired.exceptions.patches = vec![patch()];
+    desired.exceptions.patches = vec![patch("1.1")];
     let state = host(&mut seen, "web-01");
-    state.patches = [patch().sha256].into();
+    state.patches = [patch("1.1").sha256].into();
     let stamp = version("1.1+patched.aaaaaaaaaaaa");
     state.services.values_mut().for_each(|service| service.stamped = Some(stamp.clone()));
     assert_eq!(next(&desired, &seen), Some(ActionKind::Activate));

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use model::*;
 use planner::plan;
 
-use crate::fleet::{host, row, start, version};
+use crate::fleet::{host, patch, row, start, version};
 use crate::release::{desired, history, observed};
 
 const INSTANT: SignedDuration = SignedDuration::from_millis(1);
@@ -17,19 +17,6 @@ fn notes(change: impl FnOnce(&mut Desired, &mut Observed, &mut History)) -> Vec<
     change(&mut desired, &mut seen, &mut memory);
     let planned = plan(&desired, &seen, &memory, start());
     planned.notes.into_iter().filter(|note| !note.contains("no canary server is up")).collect()
-}
-
-fn patch(of: &str) -> Patch {
-    Patch {
-        version: version(of),
-        file: "fix.patch".into(),
-        sha256: "a".repeat(64),
-        contents: String::new(),
-        root: "/opt/shop".into(),
-        roles: vec!["web".into()],
-        reason: "leaks".into(),
-        incorporated_in: Vec::new(),
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whole rollouts, foreseen: order, budgets, floors, direction.
 
-use crate::fleet::{desired, history, host, observed, row, start, version};
+use crate::fleet::{desired, history, host, observed, row, start, version, web_is_next};
 use jiff::SignedDuration;
 use model::*;
 use planner::{Preview, plan, preview};
@@ -128,10 +128,7 @@ fn a_server_that_somebody_else_drained_is_upgraded_and_left_drained() {
 fn sessions_hold_an_install_back_and_the_reason_says_where() {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
-    *host(&mut seen, "gitaly-01") = host(&mut observed(&desired, "1.1"), "gitaly-01").clone();
-    for name in ["web-01", "web-02", "web-03", "web-04"] {
-        host(&mut seen, name).staged.insert("shop".into(), [version("1.1")].into());
-    }
+    web_is_next(&desired, &mut seen);
     host(&mut seen, "web-01").claim = Some(Claim {
         generation: Generation(1),
         service: "deploy".into(),
@@ -163,10 +160,7 @@ fn sessions_hold_an_install_back_and_the_reason_says_where() {
 fn packages_are_read_once_more_before_they_are_changed() {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
-    *host(&mut seen, "gitaly-01") = host(&mut observed(&desired, "1.1"), "gitaly-01").clone();
-    for name in ["web-01", "web-02", "web-03", "web-04"] {
-        host(&mut seen, name).staged.insert("shop".into(), [version("1.1")].into());
-    }
+    web_is_next(&desired, &mut seen);
     let mut history = history();
     claimed_and_drained(&desired, &mut seen, &mut history, "web-01");
     let mut begins = |seconds| {
@@ -185,10 +179,7 @@ fn packages_are_read_once_more_before_they_are_changed() {
 fn an_old_worker_with_a_session_is_not_drained() {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
-    *host(&mut seen, "gitaly-01") = host(&mut observed(&desired, "1.1"), "gitaly-01").clone();
-    for name in ["web-01", "web-02", "web-03", "web-04"] {
-        host(&mut seen, name).staged.insert("shop".into(), [version("1.1")].into());
-    }
+    web_is_next(&desired, &mut seen);
     let mut history = history();
     claimed_and_drained(&desired, &mut seen, &mut history, "web-01");
     let node = seen.nodes.get_mut("fe-01").unwrap().value.as_mut().unwrap();
@@ -221,10 +212,7 @@ fn claimed_and_drained(desired: &Desired, seen: &mut Observed, history: &mut His
 fn a_load_balancer_that_forgot_a_drain_is_told_again() {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
-    *host(&mut seen, "gitaly-01") = host(&mut observed(&desired, "1.1"), "gitaly-01").clone();
-    for name in ["web-01", "web-02", "web-03", "web-04"] {
-        host(&mut seen, name).staged.insert("shop".into(), [version("1.1")].into());
-    }
+    web_is_next(&desired, &mut seen);
     let mut history = history();
     claimed_and_drained(&desired, &mut seen, &mut history, "web-01");
     let forgot = row(&mut seen, "fe-02", "web-01");
