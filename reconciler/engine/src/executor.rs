@@ -8,7 +8,7 @@ use model::{
     CommitId, EnvironmentName, Failure, FailureKind, Observed, Outcome, Reading, ReleaseEdit, Scope, Step,
     StepId,
 };
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, read_at};
@@ -33,7 +33,7 @@ pub(crate) struct Committed {
 
 /// What a task is for, so that one that panics is told too.
 enum Begun {
-    Act { environment: EnvironmentName, step: StepId },
+    Act { environment: EnvironmentName, step: StepId, task: AbortHandle },
     Look { environment: EnvironmentName, scope: Scope },
     Commit { edit: ReleaseEdit },
 }
@@ -54,12 +54,22 @@ impl<W: World> Executor<W> {
 
     pub(crate) fn act(&mut self, step: Step) {
         let (world, cancel) = (self.world.clone(), self.cancel.clone());
-        let begun = Begun::Act { environment: step.environment.clone(), step: step.id.clone() };
+        let (environment, id) = (step.environment.clone(), step.id.clone());
         let task = self.tasks.spawn(async move {
             let result = world.act(&step, &cancel).await;
             Done::Acted { environment: step.environment, step: step.id, result }
         });
-        self.begun.insert(task.id(), begun);
+        self.begun.insert(task.id(), Begun::Act { environment, step: id, task });
+    }
+
+    /// Lets go of every step, as the end of the process would: nothing is told of them any more, and jobs on hosts go on
+    /// and are found again.
+    pub(crate) fn abandon_steps(&mut self) {
+        self.begun.retain(|_, begun| {
+            let Begun::Act { task, .. } = begun else { return true };
+            task.abort();
+            false
+        });
     }
 
     pub(crate) fn look(&mut self, environment: EnvironmentName, scope: Scope) {
@@ -96,17 +106,18 @@ impl<W: World> Executor<W> {
 
     /// An end that is there already.
     pub(crate) fn try_next(&mut self) -> Option<Done> {
-        let ended = self.tasks.try_join_next_with_id()?;
-        self.told(ended)
+        loop {
+            let ended = self.tasks.try_join_next_with_id()?;
+            if let Some(done) = self.told(ended) {
+                return Some(done);
+            }
+        }
     }
 
-    /// The end of a task, also when it panicked. None: it is not known, which happens to none while this lives.
+    /// The end of a task, also when it panicked. None: it was abandoned.
     fn told(&mut self, ended: Result<(Id, Done), JoinError>) -> Option<Done> {
         match ended {
-            Ok((id, done)) => {
-                self.begun.remove(&id);
-                Some(done)
-            }
+            Ok((id, done)) => self.begun.remove(&id).map(|_| done),
             Err(error) => self.begun.remove(&error.id()).map(|begun| panicked(begun, &error)),
         }
     }
@@ -118,7 +129,7 @@ impl<W: World> Executor<W> {
 
 fn panicked(begun: Begun, panic: &JoinError) -> Done {
     match begun {
-        Begun::Act { environment, step } => {
+        Begun::Act { environment, step, .. } => {
             let result = Err(bug(&step, panic));
             Done::Acted { environment, step, result }
         }

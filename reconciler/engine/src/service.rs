@@ -290,9 +290,13 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         result: Result<model::Outcome, model::Failure>,
     ) {
         let now = self.clock.now();
-        let touched = self.memory.history(&environment).in_flight.get(&step).map(|it| it.step.touched());
+        let under_way = self.memory.history(&environment).in_flight.get(&step);
+        let Some(touched) = under_way.map(|under_way| under_way.step.touched()) else {
+            // A journal that tells such an end could never be read back.
+            return tracing::error!(%step, "it ended without being under way; this is a bug, please report it");
+        };
         self.memory.keep(now, Event::StepFinished { environment: environment.clone(), step, result });
-        if let Some((holder, touched)) = self.environments.get_mut(&environment).zip(touched) {
+        if let Some(holder) = self.environments.get_mut(&environment) {
             for scope in holder.asks_for(touched, now) {
                 self.executor.look(environment.clone(), scope);
             }
@@ -424,11 +428,15 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let ours = self.memory.history(name).generation;
         let newer: Vec<Event> =
             environment.newer_generation(ours, &self.name).filter(|_| adopts).into_iter().collect();
-        if self.memory.record(now, &newer) && self.memory.record(now, &[event]) {
-            Ok(())
-        } else {
-            Err("the journal cannot be written".to_owned())
+        let refused = || "the journal cannot be written".to_owned();
+        if !self.memory.record(now, &newer) {
+            return Err(refused());
         }
+        if !newer.is_empty() {
+            // To a new generation, what the older one began is what a process left behind that died.
+            self.executor.abandon_steps();
+        }
+        if self.memory.record(now, &[event]) { Ok(()) } else { Err(refused()) }
     }
 
     fn report(&mut self) -> Report {

@@ -6,11 +6,11 @@ mod stage;
 
 use std::sync::Arc;
 
-use engine::Service;
+use engine::{Handle, Request, Service, Word};
 use model::{Event, Histories};
 use sample::version;
 use stage::{BOUND, Stage};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -78,4 +78,36 @@ async fn a_service_that_is_asked_to_stop_tells_the_journal_what_became_of_its_st
     let history = histories.get(&"production".into()).unwrap();
     assert!(history.steps > 0);
     assert_eq!(history.in_flight.len(), 0, "{:?}", history.in_flight);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_is_adopted_in_the_middle_of_its_steps_gets_there_and_its_journal_can_be_read_back() {
+    for begun in 1..=20 {
+        let stage = Stage::set(begun);
+        let bump = stage.source.bump(&"production".into(), &version("2")).unwrap();
+        let (dies, said) = (CancellationToken::new(), CancellationToken::new());
+        let adopts = async |handle: &Handle| {
+            let mut events = handle.events();
+            let mut steps = 0;
+            while steps < begun {
+                let event = events.recv().await.unwrap().event;
+                steps += u64::from(matches!(event, Event::StepStarted { .. }));
+            }
+            adopt(handle).await.unwrap();
+            said.cancel();
+        };
+        assert!(timeout(BOUND, stage.run_through(adopts, &bump, &dies)).await.expect("it converges"));
+        assert!(said.is_cancelled(), "it was adopted in the middle");
+        stage.kept("2", "adopted");
+        let next = Stage { journal: stage.journal.reopen(), ..stage };
+        next.converges(&bump, "2", &format!("after it was adopted at step {begun}")).await;
+    }
+}
+
+async fn adopt(handle: &Handle) -> Result<(), String> {
+    let (reply, answer) = oneshot::channel();
+    let (by, reason) = ("ada".to_owned(), "on call".to_owned());
+    let request = Request::Say { environment: "production".into(), word: Word::Adopt, by, reason, reply };
+    handle.requests.send(request).await.unwrap();
+    answer.await.unwrap()
 }

@@ -38,7 +38,7 @@ async fn survives(what: &str, begins: Change, ends: Option<Change>) {
             }
             sleep(UNTIL_SEEN).await;
         };
-        let run = timeout(BOUND, stage.run_through(faults, &bump, &lives)).await;
+        let run = timeout(BOUND, stage.run_through(async |_| faults.await, &bump, &lives)).await;
         lives.cancel();
         assert_eq!(run, Ok(true), "{what}, seed {seed}: did not converge\n{}", stage.told());
         stage.kept("2", &format!("{what}, seed {seed}"));
@@ -83,7 +83,7 @@ async fn a_load_balancer_that_is_reloaded_every_second_is_drained_again_each_tim
             }
             sleep(UNTIL_SEEN).await;
         };
-        let run = timeout(BOUND, stage.run_through(reloads, &bump, &lives)).await;
+        let run = timeout(BOUND, stage.run_through(async |_| reloads.await, &bump, &lives)).await;
         lives.cancel();
         assert_eq!(run, Ok(true), "seed {seed}: did not converge\n{}", stage.told());
         stage.kept("2", &format!("reloads, seed {seed}"));

@@ -64,18 +64,18 @@ impl Stage {
 
     /// One process: runs until `commit` has converged, or until it dies. Tells whether it converged.
     pub(crate) async fn run(&self, commit: &CommitId, dies: &CancellationToken) -> bool {
-        self.run_through(async {}, commit, dies).await
+        self.run_through(async |_| {}, commit, dies).await
     }
 
     /// As [`Stage::run`]; whether it converged is asked after `trouble` alone.
     pub(crate) async fn run_through(
         &self,
-        trouble: impl Future<Output = ()>,
+        trouble: impl AsyncFnOnce(&Handle),
         commit: &CommitId,
         dies: &CancellationToken,
     ) -> bool {
         let converged = async |handle| {
-            trouble.await;
+            trouble(&handle).await;
             converged(handle, commit).await;
         };
         let (desired, _) = watch::channel(Arc::default());
