@@ -178,8 +178,12 @@ fn shown(spot: &Spot<'_, '_>, desired: u8) -> Share {
 /// Every backend on every node that servers of both tracks share.
 fn spots<'s, 'a>(survey: &'s Survey<'a>) -> Vec<Spot<'s, 'a>> {
     let mut spots: BTreeMap<(&HostName, &BackendId), Spot<'s, 'a>> = BTreeMap::new();
-    for host in survey.hosts.iter().filter(|host| host.out.is_none()) {
-        for row in &host.rows {
+    // A canary server that is declared out takes its part until it is taken out; a main server gives none any more.
+    let still_canary = |host: &HostView<'_>, row: &RowView<'_>| {
+        host.role.track == Track::Canary && row.admin() == Some(Admin::Ready)
+    };
+    for host in &survey.hosts {
+        for row in host.rows.iter().filter(|row| host.out.is_none() || still_canary(host, row)) {
             let (node, backend) = (row.node, row.backend);
             let empty = || Spot { node, backend, main: Vec::new(), canary: Vec::new() };
             let spot = spots.entry((node, backend)).or_insert_with(empty);

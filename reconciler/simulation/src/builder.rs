@@ -48,7 +48,7 @@ impl State {
             pace,
             chance: Chance::stream(seed, "the rest of the world"),
             fleets: BTreeMap::new(),
-            first: BTreeMap::new(),
+            migrated: BTreeMap::new(),
             law: None,
             now_ms: 0,
             hosts: BTreeMap::new(),
@@ -83,7 +83,7 @@ impl State {
         version: impl Fn(Track) -> Version,
     ) {
         self.fleets.insert(environment.clone(), Arc::new(fleet.clone()));
-        let first = self.first.entry(environment.clone()).or_default();
+        let first = self.migrated.entry(environment.clone()).or_default();
         first.extend(fleet.roles.iter().map(|role| version(role.track)));
         first.insert(version(Track::Main));
         self.offered.extend(first.iter().cloned());

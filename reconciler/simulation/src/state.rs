@@ -116,8 +116,9 @@ pub(crate) struct State {
     pub(crate) chance: Chance,
     /// As the world was built.
     pub(crate) fleets: BTreeMap<EnvironmentName, Arc<Fleet>>,
-    /// Releases that ran before the world began.
-    pub(crate) first: BTreeMap<EnvironmentName, BTreeSet<Version>>,
+    /// Releases whose migrations are done: they ran before the world began, or were judged so once. A commit that goes
+    /// from the history takes no migration with it.
+    pub(crate) migrated: BTreeMap<EnvironmentName, BTreeSet<Version>>,
     pub(crate) law: Option<Law>,
     pub(crate) now_ms: u64,
     pub(crate) hosts: BTreeMap<HostName, Host>,

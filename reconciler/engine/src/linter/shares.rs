@@ -77,11 +77,12 @@ fn spots(
     spots.into_iter().collect()
 }
 
-/// Servers of hosts that count.
+/// Servers that count: a canary's also when it is declared out, as long as it takes traffic.
 fn servers<'a>(evidence: &Evidence<'a>, lb: &LoadBalancer) -> Servers<'a> {
     let hosts = evidence.desired.fleet.hosts();
-    let counts = |host: &HostName| evidence.desired.exceptions.host_out(host, evidence.now).is_none();
-    hosts.filter(|(_, host)| counts(host)).map(|(role, host)| (lb.server(host), (role, host))).collect()
+    let is_out = |host: &HostName| evidence.desired.exceptions.host_out(host, evidence.now).is_some();
+    let counts = |(role, host): &(&Role, &HostName)| role.track == Track::Canary || !is_out(host);
+    hosts.filter(counts).map(|(role, host)| (lb.server(host), (role, host))).collect()
 }
 
 fn main(evidence: &Evidence<'_>, spot: &mut Spot, host: &HostName, row: &Row) {

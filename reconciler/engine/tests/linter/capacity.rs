@@ -115,3 +115,17 @@ fn weights_above_the_share_are_found() {
     heavier(&mut scene, 0);
     keeps(&scene);
 }
+
+#[test]
+fn a_share_beside_a_canary_that_is_declared_out_and_serves_still_is_found() {
+    let mut scene = Scene::canary().until(ActionKind::Weigh, "fe-01");
+    let Action::Weigh { weights } = &mut scene.step(ActionKind::Weigh).action else { panic!() };
+    weights.retain(|row, _| row.server.as_str() != "web-cny-02");
+    weights.values_mut().for_each(|weight| *weight = 15);
+    scene.row("fe-01", "web-cny-02").weight = 15;
+    let what = OutTarget::Host("web-cny-02".into());
+    scene.desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    breaks(&scene, "S2", "gives the canary more than 5 % of fe/web");
+    scene.row("fe-01", "web-cny-02").admin = Admin::Drain;
+    keeps(&scene);
+}

@@ -143,13 +143,14 @@ fn what_one_node_drained_and_another_refused_is_ours_to_give_back() {
     assert_eq!(memory.claims["web-01"].found, found.into());
 }
 
-/// One canary server beside four main ones; `canary` and main may each be out by one.
+/// One canary server without a share beside four main ones; canary and main may each be out by one.
 fn with_a_canary() -> (Desired, Observed) {
     let mut desired = desired(4, "1.0", &["1.0"]);
     let mut canary = desired.fleet.roles[1].clone();
     (canary.name, canary.track, canary.hosts) = ("canary".into(), Track::Canary, vec!["cny-01".into()]);
     desired.fleet.roles.push(canary);
-    let seen = observed(&desired, "1.0");
+    let mut seen = observed(&desired, "1.0");
+    ["fe-01", "fe-02"].into_iter().for_each(|node| row(&mut seen, node, "cny-01").weight = 0);
     (desired, seen)
 }
 

@@ -71,3 +71,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_canary_that_is_declared_out_has_its_part_of_the_share_until_it_is_out() {
+    let (mut desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let rows = |seen: &mut Observed, change: fn(&mut Row), servers: &[&str]| {
+        let each = NODES.into_iter().flat_map(|node| servers.iter().map(move |server| (node, server)));
+        each.for_each(|(node, server)| change(row(seen, node, server)));
+    };
+    rows(&mut seen, |row| row.weight = 10, &["web-cny-01", "web-cny-02"]);
+    let what = OutTarget::Host("web-cny-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    let serves_still = plan(&desired, &seen, &history(&["1.1"]), start());
+    NODES.into_iter().for_each(|node| assert_eq!(told(&serves_still, node), [].into()));
+
+    rows(&mut seen, |row| (row.admin, row.status) = (Admin::Drain, "DRAIN".into()), &["web-cny-02"]);
+    let is_out = plan(&desired, &seen, &history(&["1.1"]), start());
+    NODES.into_iter().for_each(|node| {
+        let weights: Vec<u32> = told(&is_out, node).into_values().collect();
+        assert_eq!(weights, [21], "all of the share is the other one's now");
+    });
+}

@@ -2,8 +2,8 @@
 //! every host that counts runs it, or a version that came later.
 //!
 //! Judged as installs and migrations begin, by the database's own table, and by what hosts really run. Versions from before
-//! the world began, or that were found running, count as migrated, and so do those from before one that is; nothing is
-//! migrated on the way back.
+//! the world began, or that were found running, count as migrated, and so do those from before one that is, for good;
+//! nothing is migrated on the way back.
 
 use model::{Desired, HostName, JobKey, JobKind, Role, Step, Version};
 
@@ -16,7 +16,9 @@ impl State {
     pub(crate) fn comes_after_migrations(&mut self, step: &Step) {
         let Some(desired) = self.law_of(step) else { return };
         let serves = desired.fleet.role_of(&step.host).is_some();
-        if serves && !self.is_migrated(&desired, step) && !self.goes_back(&desired, step) {
+        if self.is_migrated(&desired, step) {
+            self.migrated.entry(step.environment.clone()).or_default().insert(step.version.clone());
+        } else if serves && !self.goes_back(&desired, step) {
             let what = format!("{}: {} gets {} before its migrations", step.id, step.host, step.version);
             self.violated(Promise::S4, what);
         }
@@ -26,7 +28,7 @@ impl State {
     fn is_migrated(&mut self, desired: &Desired, step: &Step) -> bool {
         let Some(migrations) = &desired.fleet.policy.migrations else { return true };
         if migrations.pre.is_none()
-            || self.first.get(&step.environment).is_some_and(|v| v.contains(&step.version))
+            || self.migrated.get(&step.environment).is_some_and(|v| v.contains(&step.version))
         {
             return true;
         }
