@@ -58,14 +58,9 @@ pub(crate) fn leaving(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> 
 /// node was declared out after that. They are ours to move, which the mark has to say; none: nothing changed.
 pub(crate) fn no_longer_foreign(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let ClaimView::Ours { found, .. } = host.claim else { return None };
-    let retired = survey.history.retired.get(host.name);
     let serving = host.rows.iter().filter(|row| row.admin() == Some(Admin::Ready));
-    // We retire by a drain: maintenance is somebody else's again.
-    let is_retired = |row: &&RowView<'_>| {
-        row.admin() == Some(Admin::Drain) && retired.is_some_and(|retired| retired.contains(&row.id()))
-    };
-    let retired = host.rows.iter().chain(&host.aside).filter(is_retired);
-    let given_back = serving.chain(retired).map(RowView::id).filter(|row| found.contains(row));
+    let ours = host.rows.iter().chain(&host.aside).filter(|row| host.is_out_by_us(survey, row));
+    let given_back = serving.chain(ours).map(RowView::id).filter(|row| found.contains(row));
     let given_back: BTreeSet<RowId> = given_back.collect();
     let found = found.difference(&given_back).cloned().collect();
     let why = "rows that others had taken out serve again";

@@ -123,7 +123,7 @@ fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: 
     }
     match host.claim {
         ClaimView::Ours { current: true, .. } => agent::quiet(survey, host, state)
-            .or_else(|| out_of_rotation(survey, host, installed))
+            .or_else(|| out_of_rotation(survey, host, installed, release))
             .unwrap_or_else(|| work(survey, host, state, release, package)),
         ClaimView::Ours { current: false, found } => returning::renewed(survey, host, found),
         ClaimView::None | ClaimView::Other(_) => {
@@ -133,11 +133,14 @@ fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: 
 }
 
 /// An emergency patches and restarts in rotation; everything else is drained first.
-fn out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>, installed: bool) -> Option<Next> {
-    if installed && survey.in_emergency(host) && !host.patches(survey, host.release).is_empty() {
-        return None;
-    }
-    draining::next(survey, host)
+fn out_of_rotation(
+    survey: &Survey<'_>,
+    host: &HostView<'_>,
+    installed: bool,
+    release: &Version,
+) -> Option<Next> {
+    let stays = installed && host.restarts_in_rotation(survey, release);
+    if stays { None } else { draining::next(survey, host) }
 }
 
 /// A claim records the rows that others have taken out: so every node must have been seen. Whether a moment ago is

@@ -31,22 +31,21 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
             not_well(survey, host, state, release)
         }
         ClaimView::Ours { current: false, found } => renewed(survey, host, found),
-        ClaimView::Ours { current: true, .. } if survey.history.retired.contains_key(host.name) => {
+        ClaimView::Ours { current: true, .. } => {
             no_longer_foreign(survey, host).unwrap_or_else(|| back(survey, host))
         }
-        ClaimView::Ours { current: true, .. } => back(survey, host),
     }
 }
 
-/// Our mark once more. A host that was declared out was drained without a mark: a row in maintenance is somebody else's, which
-/// is to be seen before our mark says whose it is.
+/// Our mark once more. A host that was declared out was drained without a mark: what is out there, and not by us, is somebody
+/// else's, which is to be seen before our mark says whose it is.
 pub(crate) fn renewed(survey: &Survey<'_>, host: &HostView<'_>, found: &BTreeSet<RowId>) -> Next {
     let unmarked = host.state().is_some_and(|state| state.claim.is_none());
     if let Err(wait) = if unmarked { rows_are_fresh(survey, host) } else { Ok(()) } {
         return Next::Wait(wait);
     }
-    let maintained = host.rows.iter().filter(|row| unmarked && row.admin() == Some(Admin::Maint));
-    let found = maintained.map(RowView::id).chain(found.iter().cloned()).collect();
+    let foreign = |row: &&RowView<'_>| unmarked && row.is_taken_out() && !host.is_out_by_us(survey, row);
+    let found = host.rows.iter().filter(foreign).map(RowView::id).chain(found.iter().cloned()).collect();
     Next::Step(Action::Claim { found }, "renew our mark")
 }
 
@@ -103,16 +102,16 @@ fn overdue(
     if let ClaimView::Ours { current: false, found } = host.claim {
         return renewed(survey, host, found);
     }
-    if let Some(next) = back_out_of_rotation(survey, host) {
+    if let Some(next) = back_out_of_rotation(survey, host, release) {
         return next;
     }
     let package = host.package_for(release, state);
     Next::Step(host.activation(survey, release, &package), "not healthy in time: once more")
 }
 
-/// A load balancer that was reloaded meanwhile has forgotten the drain. An emergency restarts patched hosts in rotation.
-fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
-    if survey.in_emergency(host) && !host.patches(survey, host.release).is_empty() {
+/// A load balancer that was reloaded meanwhile has forgotten the drain.
+fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>, release: &Version) -> Option<Next> {
+    if host.restarts_in_rotation(survey, release) {
         return None;
     }
     if let Err(wait) = rows_are_known(survey, host) {

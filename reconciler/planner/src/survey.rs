@@ -366,6 +366,12 @@ impl<'a> HostView<'a> {
         patches.filter(|patch| patch.version == *release && patch.roles.contains(&self.role.name)).collect()
     }
 
+    /// An emergency restarts in rotation what it patched; anything else leaves first.
+    pub(crate) fn restarts_in_rotation(&self, survey: &Survey<'a>, release: &Version) -> bool {
+        let wanted = release == self.release && survey.in_emergency(self);
+        wanted && !self.patches(survey, release).is_empty()
+    }
+
     /// What makes the host run a release whose packages have this version.
     pub(crate) fn activation(&self, survey: &Survey<'a>, release: &Version, package: &Version) -> Action {
         let (services, packages) = (self.role.services.clone(), self.packages_at(package));
@@ -432,6 +438,11 @@ impl<'a> HostView<'a> {
         self.rows
             .iter()
             .filter(move |row| found.is_none_or(|found| found.is_empty() || !found.contains(&row.id())))
+    }
+
+    /// Whether a row is out, and may be so by us since our mark: the journal knows what we took out.
+    pub(crate) fn is_out_by_us(&self, survey: &Survey<'_>, row: &RowView<'_>) -> bool {
+        row.admin().is_some_and(|admin| survey.history.taken_out.has(self.name, &row.id(), admin))
     }
 
     /// Where a row points to that is none of the host's addresses, as far as those are known.

@@ -14,6 +14,7 @@ use crate::ids::{CommitId, EnvironmentName, Generation, HostName, RowId, StepId}
 use crate::observed::Claim;
 use crate::progress::Progress;
 use crate::step::{Action, ActionKind, Outcome, ReadyBecause, Step};
+use crate::taken_out::TakenOut;
 use crate::version::Version;
 
 /// Attempts after which a host's release halts.
@@ -45,9 +46,8 @@ pub struct History {
     pub last_action: BTreeMap<HostName, Timestamp>,
     /// Hosts that carry our mark, as far as we know.
     pub claims: BTreeMap<HostName, Claim>,
-    /// Rows that we retired on hosts that had our mark already. Its list may still call them somebody else's, who has given
-    /// them back since.
-    pub retired: BTreeMap<HostName, BTreeSet<RowId>>,
+    /// Rows that we took out of rotation, of hosts that carry our mark.
+    pub taken_out: TakenOut,
     /// Hosts whose mark was to be taken off, whatever became of that: there a look says more than the journal.
     pub letting_go: BTreeSet<HostName>,
     /// When a host's rows were last drained or put into maintenance.
@@ -156,7 +156,7 @@ impl History {
             in_flight: BTreeMap::new(),
             last_action: BTreeMap::new(),
             claims: BTreeMap::new(),
-            retired: BTreeMap::new(),
+            taken_out: TakenOut::default(),
             letting_go: BTreeSet::new(),
             drained: BTreeMap::new(),
             activated: BTreeMap::new(),
@@ -295,10 +295,7 @@ impl History {
 
     /// A host that is declared out is drained by us: should it come back, that is ours to undo.
     fn retire(&mut self, at: Timestamp, step: &Step, found: &BTreeSet<RowId>) {
-        if self.claims.contains_key(&step.host) {
-            let rows = step.action.rows().into_iter().flatten().cloned();
-            self.retired.entry(step.host.clone()).or_default().extend(rows);
-        } else {
+        if !self.claims.contains_key(&step.host) {
             self.claim(at, step, found.clone());
         }
         self.drained.entry(step.host.clone()).or_insert(at);
@@ -318,9 +315,12 @@ impl History {
         self.steps += 1;
         match step.action {
             Action::Release => drop(self.letting_go.insert(step.host.clone())),
-            Action::Claim { .. } | Action::Retire { .. } => drop(self.letting_go.remove(&step.host)),
+            Action::Claim { .. } | Action::Retire { .. } if self.letting_go.remove(&step.host) => {
+                self.taken_out.forget(&step.host);
+            }
             _ => {}
         }
+        self.taken_out.begins(step);
         self.touch(at, step);
         self.progress.job_begins(at, step);
         self.in_flight.insert(step.id.clone(), InFlight { step: step.clone(), since: at });
@@ -355,8 +355,9 @@ impl History {
             Action::Drain { .. } | Action::Maint { .. } => {
                 self.drained.insert(step.host.clone(), at);
             }
-            Action::Ready { because, .. } => {
+            Action::Ready { rows, because } => {
                 self.drained.remove(&step.host);
+                self.taken_out.serve(&step.host, rows);
                 if *because == ReadyBecause::DrainTimeout {
                     self.drain_timed_out(at, step);
                 }
@@ -364,7 +365,7 @@ impl History {
             Action::Activate { .. } => self.activate(at, step, 1),
             Action::Release => {
                 self.claims.remove(&step.host);
-                self.retired.remove(&step.host);
+                self.taken_out.forget(&step.host);
                 self.drained.remove(&step.host);
                 self.departed.remove(&step.host);
             }

@@ -20,6 +20,7 @@ pub mod release;
 pub mod revision;
 mod same;
 pub mod step;
+pub mod taken_out;
 pub mod version;
 pub mod waiting;
 mod waiting_ends;
@@ -57,5 +58,6 @@ pub use release::{
 };
 pub use revision::{Reading, Revision};
 pub use step::{Action, ActionKind, Floor, Outcome, PatchFile, ReadyBecause, Step};
+pub use taken_out::TakenOut;
 pub use version::{InvalidVersion, Version};
 pub use waiting::{EndedBy, Reason, Subject, Waiting};

@@ -74,8 +74,8 @@ fn notes_what_it_found(
         Mark::None => rows_out(evidence, role, &step.host),
         // What others have put back is nobody's any more.
         Mark::Ours { found, .. } => {
-            let retired = evidence.history.retired.get(&step.host);
-            let ours = |row: &RowId| serves(evidence, row) || retired.is_some_and(|rows| rows.contains(row));
+            let taken_out = &evidence.history.taken_out;
+            let ours = |row: &RowId| serves(evidence, row) || taken_out.how(&step.host, row).is_some();
             found.iter().filter(|row| !ours(row)).cloned().collect()
         }
         Mark::Other(_) => return,

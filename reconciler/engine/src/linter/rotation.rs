@@ -23,7 +23,9 @@ fn is_out_of_rotation(evidence: &Evidence<'_>, step: &Step, found: &mut Findings
     if !matches!(step.action, Action::Install { .. } | Action::Activate { .. }) {
         return;
     }
-    let Some(role) = evidence.role(step).filter(|role| !evidence.in_emergency(role)) else { return };
+    // Only what the emergency brings, not what a host goes back to in it.
+    let usual = evidence.desired.emergency(&step.version).is_none();
+    let Some(role) = evidence.role(step).filter(|_| usual) else { return };
     let foreign = match evidence.mark(&step.host) {
         Mark::Ours { found, .. } => Some(found),
         Mark::None | Mark::Other(_) => None,

@@ -31,6 +31,9 @@ fn an_install_or_activation_in_rotation_is_found() {
         let reason = "CVE-2026-0001".into();
         scene.desired.exceptions.emergency = Some(Emergency { version: version("1.1"), reason });
         keeps(&scene);
+        scene.step(kind).version = version("1.0");
+        let on_the_way_back = scene.findings();
+        assert!(on_the_way_back.iter().any(|finding| finding.starts_with("S3: ")), "{on_the_way_back:?}");
     }
 }
 

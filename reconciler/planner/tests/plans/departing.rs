@@ -189,6 +189,13 @@ fn an_emergency_restarts_in_rotation_what_it_patched_and_nothing_else() {
     let stamp = version("1.1+patched.aaaaaaaaaaaa");
     state.services.values_mut().for_each(|service| service.stamped = Some(stamp.clone()));
     assert_eq!(next(&desired, &seen), Some(ActionKind::Activate));
+    let mut vetoed = desired.clone();
+    vetoed.exceptions.vetoes = vec![Veto { version: version("1.1"), reason: "corrupts uploads".into() }];
+    let mut before = not_started.clone();
+    host(&mut before, "web-01").packages.get_mut("shop").unwrap().version = version("1.0");
+    let services = &mut host(&mut before, "web-01").services;
+    services.values_mut().for_each(|service| service.stamped = Some(version("1.1")));
+    assert_eq!(next(&vetoed, &before), Some(ActionKind::Drain), "what is installed has no patch");
     desired.exceptions.emergency = None;
     assert_eq!(next(&desired, &seen), Some(ActionKind::Drain), "no emergency");
 }

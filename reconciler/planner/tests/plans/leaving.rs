@@ -234,7 +234,7 @@ fn services_that_never_ran_a_release_are_started_three_times() {
 }
 
 #[test]
-fn a_host_that_comes_back_from_being_out_finds_maintenance_and_not_our_own_drain() {
+fn a_host_that_comes_back_from_being_out_finds_what_others_took_out_and_not_our_own_drain() {
     let desired = desired(10, "1.0", &["1.0"]);
     let mut seen = observed(&desired, "1.0");
     let mut memory = history();
@@ -242,13 +242,14 @@ fn a_host_that_comes_back_from_being_out_finds_maintenance_and_not_our_own_drain
     let rows = [id("fe-01")].into();
     let retire = step("retire", "web-01", Action::Retire { rows, found: Default::default() });
     happens(&mut memory, start(), retire, Ok(Outcome::Changed(String::new())));
-    for (node, admin) in [("fe-01", Admin::Drain), ("fe-02", Admin::Maint)] {
-        row(&mut seen, node, "web-01").admin = admin;
+    row(&mut seen, "fe-01", "web-01").admin = Admin::Drain;
+    for theirs in [Admin::Maint, Admin::Drain] {
+        row(&mut seen, "fe-02", "web-01").admin = theirs;
+        let planned = plan(&desired, &seen, &memory, start());
+        let found = [id("fe-02")].into();
+        let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), &step.action)).collect();
+        assert_eq!(begins, [("web-01", &Action::Claim { found })], "{theirs:?}");
     }
-    let planned = plan(&desired, &seen, &memory, start());
-    let found = [id("fe-02")].into();
-    let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), &step.action)).collect();
-    assert_eq!(begins, [("web-01", &Action::Claim { found })]);
     // What the load balancers showed some seconds ago does not tell who maintains it now.
     let later = start() + SignedDuration::from_secs(4);
     let planned = plan(&desired, &seen, &memory, later);

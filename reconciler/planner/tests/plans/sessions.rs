@@ -162,15 +162,19 @@ fn clients_bound_to_a_server_are_sent_elsewhere_when_nobody_is_there_or_the_time
     assert_eq!(scene.kind_after(millis(500)), Some(ActionKind::Install));
 }
 
+fn out_by_us(node: &str) -> TakenOut {
+    [("web-01".into(), [(id(node), Admin::Drain)].into())].into_iter().collect()
+}
+
 #[test]
 fn rows_that_others_had_taken_out_are_theirs_until_they_serve_again_or_we_retired_them() {
     let mut scene = Scene::drained(OnTimeout::Wait);
     scene.claimed(&["fe-01"]);
     assert_eq!(scene.kind_after(millis(500)), Some(ActionKind::Install), "still theirs");
     let ours = Some(Action::Claim { found: BTreeSet::new() });
-    scene.history.retired.insert("web-01".into(), [id("fe-02")].into());
+    scene.history.taken_out = out_by_us("fe-02");
     assert_eq!(scene.kind_after(millis(500)), Some(ActionKind::Install), "another row was retired");
-    scene.history.retired.insert("web-01".into(), [id("fe-01")].into());
+    scene.history.taken_out = out_by_us("fe-01");
     assert_eq!(scene.step_after(millis(500)).map(|step| step.action), ours);
     scene.desired.exceptions.outs.push(Out {
         what: OutTarget::LoadBalancerNode("fe-01".into()),
@@ -185,7 +189,7 @@ fn rows_that_others_had_taken_out_are_theirs_until_they_serve_again_or_we_retire
         Some(ActionKind::Install),
         "somebody has it in maintenance since"
     );
-    scene.history.retired.clear();
+    scene.history.taken_out = TakenOut::default();
     let back = row(&mut scene.observed, "fe-01", "web-01");
     (back.admin, back.status) = (Admin::Ready, "UP".into());
     assert_eq!(scene.step_after(millis(500)).map(|step| step.action), ours);

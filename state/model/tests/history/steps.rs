@@ -98,14 +98,38 @@ fn who_is_retired_without_our_mark_is_claimed_and_who_has_it_keeps_it() {
     done(&mut history, 1, &step("s1", retire()), changed());
     let claimed = history.claims["web-01"].clone();
     assert_eq!(claimed.found, BTreeSet::from([row("found")]));
-    assert!(history.retired.is_empty());
     assert_eq!(history.drained["web-01"], at(2));
     done(&mut history, 5, &step("s2", retire()), changed());
     assert_eq!(history.claims["web-01"], claimed);
-    assert_eq!(history.retired["web-01"], rows());
     assert_eq!(history.drained["web-01"], at(2), "drained since the first time");
     done(&mut history, 7, &step("s3", Action::Release), changed());
-    assert!(history.retired.is_empty() && history.drained.is_empty());
+    assert!(history.drained.is_empty());
+}
+
+#[test]
+fn what_we_took_out_is_ours_until_it_is_ready_or_the_host_was_let_go() {
+    let taken = |history: &History, admin| {
+        rows().iter().all(|row| history.taken_out.has(&"web-01".into(), row, admin))
+    };
+    let mut history = history();
+    for action in [drain(), retire()] {
+        started(&mut history, 1, &step("s1", action));
+        assert!(taken(&history, Admin::Drain), "from the intent on");
+        assert!(!taken(&history, Admin::Maint) && !taken(&history, Admin::Ready));
+        assert!(!history.taken_out.has(&"web-02".into(), rows().first().unwrap(), Admin::Drain));
+        finished(&mut history, 2, "s1", changed());
+        done(&mut history, 3, &step("s2", ready(ReadyBecause::Healthy)), changed());
+        assert!(!taken(&history, Admin::Drain), "made ready");
+    }
+    done(&mut history, 5, &step("s3", Action::Maint { rows: rows() }), changed());
+    assert!(taken(&history, Admin::Maint) && taken(&history, Admin::Drain), "it comes out of it by a drain");
+    done(&mut history, 7, &step("s4", Action::Release), changed());
+    assert!(!taken(&history, Admin::Drain), "released");
+    done(&mut history, 9, &step("s5", drain()), changed());
+    done(&mut history, 11, &step("s6", Action::Release), Err(failure(FailureKind::Interrupted)));
+    assert!(taken(&history, Admin::Drain), "nobody knows whether it was let go");
+    done(&mut history, 13, &step("s7", claim()), changed());
+    assert!(!taken(&history, Admin::Drain), "begun anew");
 }
 
 #[test]
