@@ -43,6 +43,7 @@ impl State {
         let Settings { seed, pace, epoch, traced } = settings;
         Self {
             works_ms: Some(0),
+            leaves_alone: BTreeMap::new(),
             clock: Clock::starting(epoch),
             seed,
             pace,

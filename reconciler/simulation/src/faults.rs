@@ -2,8 +2,8 @@
 
 use model::{Action, Admin, BackendId, HostName, RowId, StepId, Version};
 
-use crate::balancer::TakenBy;
-use crate::host::{Keys, Link, Phase};
+use crate::balancer::{RowKey, TakenBy};
+use crate::host::{Host, Keys, Link, Phase};
 use crate::state::{Due, State};
 use crate::world::SimWorld;
 
@@ -148,6 +148,26 @@ impl SimWorld {
         if let Some(server) = server.filter(|_| admin == Admin::Ready) {
             server.undone_ms = Some(now_ms);
         }
+    }
+
+    /// A person drains a host wherever it is in rotation, when its packages are not wholly installed.
+    pub fn person_takes_out_half_installed(&self, host: &HostName) {
+        let rows: Vec<RowId> = {
+            let state = self.state();
+            if state.hosts.get(host).is_none_or(Host::whole) {
+                return;
+            }
+            let ready = |(node, key): &(HostName, RowKey)| {
+                state
+                    .nodes
+                    .get(node)
+                    .and_then(|node| node.rows.get(key))
+                    .is_some_and(|row| row.admin == Admin::Ready)
+            };
+            let rows = state.rows_of(host).into_iter().filter(ready);
+            rows.map(|(node, (backend, server))| RowId { node, backend, server }).collect()
+        };
+        rows.iter().for_each(|row| self.person_sets(row, Admin::Drain));
     }
 
     /// A person looked at a job in doubt, and cleared it away.

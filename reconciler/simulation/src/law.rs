@@ -18,6 +18,8 @@ pub(crate) struct Law {
     journal: MemoryJournal,
     /// Commits that were asked for already.
     said: BTreeMap<CommitId, Said>,
+    /// What the service told that it has accepted.
+    in_force: BTreeMap<EnvironmentName, CommitId>,
     /// Events that were read already.
     read: usize,
     /// The generation of the newest service.
@@ -36,6 +38,7 @@ impl Law {
             source,
             journal,
             said: BTreeMap::new(),
+            in_force: BTreeMap::new(),
             read: 0,
             newest: Generation(0),
             pauses: BTreeMap::new(),
@@ -47,12 +50,23 @@ impl Law {
 
     /// What the commit that wants a step says; none: there is no such commit, or it is not valid.
     pub(crate) fn of(&mut self, step: &Step) -> Option<Arc<Desired>> {
+        self.said(&step.commit, &step.environment)
+    }
+
+    /// What the commit says that the service acts on.
+    pub(crate) fn in_force(&mut self, environment: &EnvironmentName) -> Option<Arc<Desired>> {
+        self.read_on();
+        let commit = self.in_force.get(environment)?.clone();
+        self.said(&commit, environment)
+    }
+
+    fn said(&mut self, commit: &CommitId, environment: &EnvironmentName) -> Option<Arc<Desired>> {
         let Self { said, source, .. } = self;
-        let said = said.entry(step.commit.clone()).or_insert_with(|| {
-            let environments = source.said(&step.commit).unwrap_or_default();
+        let said = said.entry(commit.clone()).or_insert_with(|| {
+            let environments = source.said(commit).unwrap_or_default();
             environments.into_iter().map(|(name, desired)| (name, Arc::new(desired))).collect()
         });
-        said.get(&step.environment).cloned()
+        said.get(environment).cloned()
     }
 
     /// Whether a step was decided on in a person's pause. Whenever it arrives: it may have been on its way before. A service
@@ -90,6 +104,9 @@ impl Law {
             self.read += 1;
             match recorded.event {
                 Event::ServiceStarted { generation, .. } => self.newest = generation,
+                Event::Accepted { environment, commit, .. } => {
+                    self.in_force.insert(environment, commit);
+                }
                 Event::StageBegan { environment, stage, version } => {
                     self.stages.insert((environment, stage, version), recorded.at);
                 }

@@ -109,6 +109,8 @@ impl Queue {
 pub(crate) struct State {
     /// Since when the service is able to work; none: its process is gone or stands still, or its journal refuses.
     pub(crate) works_ms: Option<u64>,
+    /// Nodes on which the service was found to have nothing to do, and until when; none: it still has not.
+    pub(crate) leaves_alone: BTreeMap<HostName, Option<u64>>,
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
     pub(crate) pace: Pace,

@@ -108,6 +108,6 @@ async fn adopt(handle: &Handle) -> Result<(), String> {
     let (reply, answer) = oneshot::channel();
     let (by, reason) = ("ada".to_owned(), "on call".to_owned());
     let request = Request::Say { environment: "production".into(), word: Word::Adopt, by, reason, reply };
-    handle.requests.send(request).await.unwrap();
-    answer.await.unwrap()
+    handle.requests.send(request).await.expect("the service is there");
+    answer.await.expect("it answers")
 }

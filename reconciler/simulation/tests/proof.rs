@@ -208,6 +208,51 @@ fn what_somebody_installs_during_a_restart_is_not_stamped() {
     all_live([7960]);
 }
 
+#[test]
+fn what_is_under_way_when_a_fleet_is_adopted_is_found_again() {
+    all_live([211888]);
+}
+
+#[test]
+fn a_canary_that_is_declared_out_has_its_part_of_the_share_until_it_is_out() {
+    all_live([204937]);
+}
+
+#[test]
+fn a_commit_that_goes_from_the_history_takes_no_migration_with_it() {
+    all_live([207220, 209465, 227281]);
+}
+
+#[test]
+fn who_reports_only_weighs_nothing_nor_on_a_node_that_is_declared_out() {
+    all_live([226204, 228999]);
+}
+
+#[test]
+fn a_persons_drain_of_a_host_that_is_declared_out_is_not_taken_for_ours() {
+    all_live([215278]);
+}
+
+#[test]
+fn a_host_that_is_declared_out_counts_until_it_serves_nowhere() {
+    all_live([321617, 325403, 352697, 371696]);
+}
+
+#[test]
+fn what_was_declared_out_when_a_step_was_decided_is_told_by_the_clock_of_then() {
+    all_live([407691]);
+}
+
+#[test]
+fn an_emergency_restarts_nothing_in_rotation_on_the_way_back() {
+    all_live([328160]);
+}
+
+#[test]
+fn half_installed_hosts_that_are_half_out_are_a_persons_to_take_out() {
+    all_live([319442]);
+}
+
 /// The first seeds, a hundred or as many as `PROVE_SEEDS` says, up to the first one that breaks a promise.
 #[test]
 fn the_first_seeds_keep_every_promise() {

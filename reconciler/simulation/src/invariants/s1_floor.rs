@@ -2,8 +2,8 @@
 //!
 //! Judged on each node right after an action of ours there, by the rows that really take traffic: fewer than before, and
 //! fewer than all but the budget of the commit that wants the step. A server that a fault took just before the step was
-//! decided, or after, counts as there, and one that came back then as gone, since nobody can know; hosts and nodes that
-//! are declared out do not count.
+//! decided, or after, counts as there, and one that came back then as gone, since nobody can know; nodes that are declared
+//! out do not count, nor do hosts, once they serve nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,9 +25,16 @@ struct Seats {
     came: usize,
 }
 
-/// How many servers each touched backend had, by each time that it may be, and that it may have been when the step was
-/// decided: a clock that went back leaves two, and what is declared out until some time is out by one of them.
-pub(crate) struct Rotation(Vec<(Timestamp, Count)>);
+/// How many servers each touched backend had, in each view that whoever decided may have had.
+pub(crate) struct Rotation(Vec<(View, Count)>);
+
+/// When it may be, and may have been when the step was decided: a clock that went back leaves two times, and what is declared
+/// out until some time is out by one of them. And whether a host that is declared out and serves was known to serve.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct View {
+    at: Timestamp,
+    serving: bool,
+}
 
 type Count = BTreeMap<(HostName, BackendName, Option<Track>), Seats>;
 
@@ -36,12 +43,13 @@ impl State {
     pub(crate) fn rotation(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
         let (now, decided) = (self.clock.at(self.now_ms), self.clock.at(self.decided_at_ms(step)));
         let times = [now, decided].into_iter().flat_map(|at| [at, at + self.clock.behind()]);
-        let times: BTreeSet<Timestamp> = times.collect();
-        Rotation(times.into_iter().map(|at| (at, self.count(step, name, rows, at))).collect())
+        let views = times.flat_map(|at| [true, false].map(|serving| View { at, serving }));
+        let views: BTreeSet<View> = views.collect();
+        Rotation(views.into_iter().map(|view| (view, self.count(step, name, rows, view))).collect())
     }
 
-    fn count(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>, at: Timestamp) -> Count {
-        let (outs, noticed_ms) = (self.outs(step, at), self.had_to_know_ms(step));
+    fn count(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>, view: View) -> Count {
+        let (outs, noticed_ms) = (self.outs(step, view), self.had_to_know_ms(step));
         let backends: BTreeSet<&BackendName> = rows.iter().map(|row| &row.backend).collect();
         let mut all = Count::new();
         let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else { return all };
@@ -54,28 +62,42 @@ impl State {
         all
     }
 
-    /// Hosts that are declared out, as far as the commit that wants a step says, or in the fleet no more: they do not count.
-    fn outs(&mut self, step: &Step, at: Timestamp) -> BTreeSet<HostName> {
+    /// Hosts that are declared out, as far as the commit that wants a step says, and serve nowhere, or are in the fleet no
+    /// more: they do not count.
+    fn outs(&mut self, step: &Step, View { at, serving }: View) -> BTreeSet<HostName> {
         let Some(desired) = self.law_of(step) else { return BTreeSet::new() };
-        let is_out = |host: &&HostName| desired.exceptions.host_out(host, at).is_some();
+        let is_out = |host: &&HostName| {
+            desired.exceptions.host_out(host, at).is_some() && !(serving && self.serves_somewhere(host))
+        };
         let gone = |name: &&HostName| desired.fleet.role_of(name).is_none();
         let of_environment = self.hosts.iter().filter(|(_, host)| host.environment == step.environment);
         let gone = of_environment.map(|(name, _)| name).filter(gone);
         desired.fleet.hosts().map(|(_, host)| host).filter(is_out).chain(gone).cloned().collect()
     }
 
-    /// S1, after an action that began with `before`: broken whatever the time is.
+    /// Whether traffic reaches a host, by a row that points to it.
+    fn serves_somewhere(&self, name: &HostName) -> bool {
+        let address = self.hosts.get(name).map(|host| &host.address);
+        let serves = |row: &Server| {
+            row.host == *name && row.takes_traffic() && address.is_some_and(|it| *it == row.address)
+        };
+        self.nodes.values().flat_map(|node| node.rows.values()).any(serves)
+    }
+
+    /// S1, after an action that began with `before`: broken in whatever view.
     pub(crate) fn floor_kept(&mut self, step: &Step, before: Rotation) {
         let broken: Vec<Option<String>> =
-            before.0.into_iter().map(|(at, count)| self.below_floor(step, at, count)).collect();
+            before.0.into_iter().map(|(view, count)| self.below_floor(step, view, count)).collect();
         if let Some(what) = broken.into_iter().reduce(|one, other| one.and(other)).flatten() {
             self.violated(Promise::S1, what);
         }
     }
 
-    fn below_floor(&mut self, step: &Step, at: Timestamp, before: Count) -> Option<String> {
-        let (desired, outs, noticed_ms) = (self.law_of(step), self.outs(step, at), self.had_to_know_ms(step));
-        let is_out = |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, at).is_some();
+    fn below_floor(&mut self, step: &Step, view: View, before: Count) -> Option<String> {
+        let (desired, outs, noticed_ms) =
+            (self.law_of(step), self.outs(step, view), self.had_to_know_ms(step));
+        let is_out =
+            |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, view.at).is_some();
         let built = self.fleets.get(&step.environment).or_else(|| self.fleets.values().next()).cloned();
         let fleet = desired.as_ref().map(|desired| &desired.fleet).or(built.as_deref())?;
         // Whatever a host is brought to a safe point with, in an emergency all of its track may be out as the emergency says.

@@ -4,7 +4,7 @@
 //! Judged after each weighing of ours, and some time after a main server has left a node, by the weights of the rows that
 //! really take traffic. A smaller share that was only just asked for needs a moment until it is everywhere.
 
-use model::{Action, BackendName, Desired, HostName, Step, Track};
+use model::{Action, BackendName, Desired, HostName, Mode, Step, Track};
 
 use crate::balancer::{Node, Server};
 use crate::invariants::Promise;
@@ -72,11 +72,13 @@ impl State {
         self.queue.push(at_ms, Due::Share { node: name.clone() });
     }
 
-    /// The moment has come, unless the service could not work, or could not reach the node, for all of that time.
+    /// The moment has come, unless the service could not work, could not reach the node, or had to leave it alone, for all
+    /// of that time.
     pub(crate) fn share_is_due(&mut self, name: &HostName) {
         let reached_ms = self.machine(name).and_then(|machine| machine.reached_ms);
-        let works_ms = self.works_ms.filter(|_| self.may_act(name));
-        let could_ms = works_ms.zip(reached_ms).map(|(works_ms, reached_ms)| works_ms.max(reached_ms));
+        let could_ms = self.works_ms.zip(reached_ms).zip(self.weighs_ms(name));
+        let could_ms =
+            could_ms.map(|((works_ms, reached_ms), weighs_ms)| works_ms.max(reached_ms).max(weighs_ms));
         let fair_ms = could_ms.unwrap_or(self.now_ms) + self.pace.share_blind_ms;
         if fair_ms < self.now_ms {
             self.judge_shares(name, "the world");
@@ -85,12 +87,27 @@ impl State {
         }
     }
 
-    /// Whether the service may act for whoever is served by a node.
-    fn may_act(&mut self, name: &HostName) -> bool {
+    /// Since when the service may weigh on a node, as far as anybody asked before; none: it may not.
+    fn weighs_ms(&mut self, name: &HostName) -> Option<u64> {
+        if !self.may_weigh(name) {
+            self.leaves_alone.insert(name.clone(), None);
+            return None;
+        }
+        let now_ms = self.now_ms;
+        self.leaves_alone.get_mut(name).map_or(Some(0), |until_ms| Some(*until_ms.get_or_insert(now_ms)))
+    }
+
+    /// Whether the service may act for whoever is served by a node, and on the node.
+    fn may_weigh(&mut self, name: &HostName) -> bool {
         let row = self.nodes.get(name).and_then(|node| node.rows.values().next());
         let host = row.and_then(|row| self.hosts.get(&row.host));
         let Some(environment) = host.map(|host| host.environment.clone()) else { return true };
-        self.law.as_mut().is_none_or(|law| !law.waits_for_adoption(&environment))
+        let now = self.clock.at(self.now_ms);
+        let Some(law) = &mut self.law else { return true };
+        let leaves_alone = law.in_force(&environment).is_some_and(|desired| {
+            desired.fleet.mode == Mode::Report || desired.exceptions.node_out(name, now).is_some()
+        });
+        !leaves_alone && !law.waits_for_adoption(&environment)
     }
 
     /// S2: no canary row that was weighed weighs more than a main row that takes traffic.

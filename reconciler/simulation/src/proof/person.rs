@@ -83,11 +83,19 @@ impl Life<'_> {
             Reason::DirectionUnknown { .. } => {
                 self.edits(|desired| desired.direction = Some(Direction::Forward));
             }
+            Reason::BelowFloor(_) => self.takes_out_what_is_half_installed(subject),
             Reason::Paused { .. } => self.says_of(environment, Word::Resume).await,
             Reason::JournalLost { .. } | Reason::ClaimedByOther { .. } => {
                 self.says_of(environment, Word::Adopt).await;
             }
             _ => {}
+        }
+    }
+
+    /// A host that somebody made ready with half a package can neither come back nor, where others are out, leave.
+    fn takes_out_what_is_half_installed(&self, subject: &Subject) {
+        if let Subject::Host(host) = subject {
+            self.world.person_takes_out_half_installed(host);
         }
     }
 
