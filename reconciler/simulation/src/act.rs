@@ -109,12 +109,12 @@ impl State {
         }
     }
 
-    /// A person who drained after the last look was not seen: from here on the one drain bit is ours.
+    /// A person who drained after the last look was not seen: from here on nobody can tell whose the one drain bit is.
     fn forget_unseen_drain(&mut self, step: &Step, node: &HostName, key: &RowKey) {
         let noticed_ms = self.had_to_know_ms(step);
         let row = self.nodes.get_mut(node).and_then(|node| node.rows.get_mut(key));
         if let Some(row) = row.filter(|row| matches!(row.taken_by, TakenBy::Person(at) if at >= noticed_ms)) {
-            row.taken_by = TakenBy::Us;
+            row.taken_by = TakenBy::Unclear;
         }
     }
 

@@ -22,7 +22,8 @@ pub(crate) enum TakenBy {
     Us,
     /// A person, at this time.
     Person(u64),
-    /// A person, on a host that carries our mark: nobody can tell whose the one drain bit is.
+    /// A person, on a host that carries our mark, or got it before anybody looked: nobody can tell whose the one drain bit
+    /// is.
     Unclear,
 }
 

@@ -244,6 +244,11 @@ fn what_was_declared_out_when_a_step_was_decided_is_told_by_the_clock_of_then() 
 }
 
 #[test]
+fn a_persons_drain_that_nobody_had_seen_and_nobody_used_is_the_persons_to_give_back() {
+    all_live([427151]);
+}
+
+#[test]
 fn an_emergency_restarts_nothing_in_rotation_on_the_way_back() {
     all_live([328160]);
 }
