@@ -249,6 +249,11 @@ fn a_persons_drain_that_nobody_had_seen_and_nobody_used_is_the_persons_to_give_b
 }
 
 #[test]
+fn a_post_deployment_migration_that_was_begun_is_found_again_whoever_is_down_since() {
+    all_live([504835]);
+}
+
+#[test]
 fn an_emergency_restarts_nothing_in_rotation_on_the_way_back() {
     all_live([328160]);
 }

@@ -179,6 +179,12 @@ fn post_deployment_migrations_wait_for_every_host_that_counts() {
     }
     scene.host("web-03").packages.get_mut("shop").unwrap().version = version("1.0");
     breaks(&scene, "S4", "leaves web-03 behind");
+    let key = JobKey { kind: JobKind::PostMigration, version: version("1.1") };
+    for (state, is_found) in [(JobState::Wanted, true), (JobState::Begun { at: scene.now }, false)] {
+        scene.history.progress.jobs.insert(key.clone(), JobRecord { attempt: 1, state, began: None });
+        assert_eq!(scene.findings().is_empty(), !is_found, "one that was begun is only found again");
+    }
+    scene.history.progress.jobs.remove(&key);
     let what = OutTarget::Host("web-03".into());
     scene.desired.exceptions.outs.push(Out { what, reason: "disk".into(), until: None });
     keeps(&scene);
