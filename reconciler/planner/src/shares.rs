@@ -105,7 +105,10 @@ impl Shares {
         if percent > 0 && weights.iter().any(|weight| *weight < FINE_WEIGHT) {
             self.coarse.insert((spot.node.clone(), spot.backend.clone()));
         }
-        let up: Vec<_> = spot.canary.iter().filter(|(_, row)| is_up(row)).collect();
+        // Who is worked on takes no share, also where somebody has made it ready meanwhile.
+        let serves =
+            |(host, row): &&(&HostView<'_>, &RowView<'_>)| is_up(row) && !capacity.is_leaving(host.name);
+        let up: Vec<_> = spot.canary.iter().filter(serves).collect();
         let each = weight_each(percent, &weights, up.len());
         let mut right =
             survey.node_is_known(spot.node) && spot.canary.iter().all(|(_, row)| row.row.is_some());

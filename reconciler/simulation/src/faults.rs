@@ -73,15 +73,15 @@ impl SimWorld {
     /// Somebody kills dpkg half-way through an upgrade of their own to `version`.
     pub fn interrupts_dpkg(&self, host: &HostName, version: &Version) {
         let mut state = self.state();
-        state.files_change(host, version, Phase::Unpacked);
-        if let Some(host) = state.hosts.get_mut(host) {
+        let changed = state.files_change(host, version, Phase::Unpacked);
+        if let Some(host) = state.hosts.get_mut(host).filter(|_| changed) {
             host.interrupted = true;
         }
     }
 
     /// Somebody installs a version by hand; services are not restarted.
     pub fn installs_by_hand(&self, host: &HostName, version: &Version) {
-        self.state().files_change(host, version, Phase::Installed);
+        let _ = self.state().files_change(host, version, Phase::Installed);
     }
 
     /// From now on, one session of the host does not end by itself when it is drained.
@@ -251,15 +251,17 @@ impl State {
         self.note(name, || format!("shows keys: {keys:?}"));
     }
 
-    fn files_change(&mut self, name: &HostName, version: &Version, phase: Phase) {
+    /// Somebody is at work on a host, which has to run for that. Tells whether they were.
+    fn files_change(&mut self, name: &HostName, version: &Version, phase: Phase) -> bool {
         let now_ms = self.now_ms;
-        let Some(host) = self.hosts.get_mut(name) else { return };
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.machine.runs()) else { return false };
         host.unpacked_ms = now_ms;
         host.installed_by_us = None;
         for package in host.packages.values_mut() {
             *package = crate::host::Package { version: version.clone(), phase };
         }
         self.note(name, || format!("somebody left {version} {phase:?}"));
+        true
     }
 
     /// HAProxy begins anew; sessions live on in the old worker, if that is left.

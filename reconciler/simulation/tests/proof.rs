@@ -254,6 +254,16 @@ fn a_post_deployment_migration_that_was_begun_is_found_again_whoever_is_down_sin
 }
 
 #[test]
+fn a_canary_that_is_worked_on_takes_no_share_where_somebody_has_made_it_ready() {
+    all_live([512917]);
+}
+
+#[test]
+fn nobody_installs_by_hand_on_a_host_without_power() {
+    all_live([511573]);
+}
+
+#[test]
 fn an_emergency_restarts_nothing_in_rotation_on_the_way_back() {
     all_live([328160]);
 }

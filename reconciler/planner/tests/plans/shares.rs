@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fleet::{row, start};
+use crate::fleet::{host, row, start, step, version};
 use crate::release::{desired, history, observed};
 use model::*;
 use planner::plan;
@@ -90,5 +90,25 @@ fn a_canary_that_is_declared_out_has_its_part_of_the_share_until_it_is_out() {
     NODES.into_iter().for_each(|node| {
         let weights: Vec<u32> = told(&is_out, node).into_values().collect();
         assert_eq!(weights, [21], "all of the share is the other one's now");
+    });
+}
+
+#[test]
+fn a_canary_that_is_worked_on_takes_no_share_where_somebody_has_made_it_ready() {
+    let (desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let mut memory = history(&["1.1"]);
+    let claim = step("claim", "web-cny-02", Action::Claim { found: BTreeSet::new() });
+    let (environment, step) = (claim.environment.clone(), claim.id.clone());
+    memory.apply(start(), &Event::StepStarted { step: claim }).unwrap();
+    let result = Ok(Outcome::Changed("claimed".into()));
+    memory.apply(start(), &Event::StepFinished { environment, step, result }).unwrap();
+    let state = host(&mut seen, "web-cny-02");
+    state.claim = memory.claims.get("web-cny-02").cloned();
+    state.packages.values_mut().for_each(|package| package.version = version("1.0"));
+    let planned = plan(&desired, &seen, &memory, start());
+    NODES.into_iter().for_each(|node| {
+        let told: Vec<(String, u32)> =
+            told(&planned, node).into_iter().map(|(row, weight)| (row.server.to_string(), weight)).collect();
+        assert_eq!(told, [("web-cny-01".to_owned(), 21)]);
     });
 }
