@@ -75,7 +75,8 @@ pub struct Pace {
     /// As `blind_ms`, for what load balancers show when it is decided who leaves rotation: counted from the decision, since
     /// a step may be long under way.
     pub floor_blind_ms: u64,
-    /// As `blind_ms`, for a drain of ours that a reload or a person undid: drained hosts are watched closely.
+    /// As `blind_ms`, for a drain that a reload or a person undid. Drained hosts are watched closely, but whoever stood still
+    /// for a moment goes on with readings that are as old as those of load balancers may be, and a command takes its time.
     pub undone_ms: u64,
     /// As `blind_ms`, for a gate that turned: the planner's reading interval, with some slack.
     pub gate_blind_ms: u64,
@@ -111,7 +112,7 @@ impl Pace {
             agent_run: Span::ms(5_000, 30_000),
             blind_ms: 30_000,
             floor_blind_ms: 3_100,
-            undone_ms: 1_500,
+            undone_ms: 3_100,
             gate_blind_ms: 12_000,
             share_blind_ms: 15_000,
         }

@@ -264,6 +264,11 @@ fn nobody_installs_by_hand_on_a_host_without_power() {
 }
 
 #[test]
+fn who_stood_still_goes_on_with_what_load_balancers_showed_a_moment_ago() {
+    all_live([547993]);
+}
+
+#[test]
 fn an_emergency_restarts_nothing_in_rotation_on_the_way_back() {
     all_live([328160]);
 }
