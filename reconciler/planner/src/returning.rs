@@ -205,8 +205,13 @@ fn aside(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     if !unread.is_empty() {
         return Some(Next::Wait(Wait::new(Reason::FreshFacts).reading(unread)));
     }
-    let ours = host.aside.iter().filter(|row| row.is_taken_out()).filter(|row| !found.contains(&row.id()));
-    let rows: BTreeSet<_> = ours.map(RowView::id).collect();
+    // Nobody looked at them when our mark was set: the journal tells what we took out, or is younger than the mark.
+    let forgotten = !survey.history.claims.contains_key(host.name);
+    let ours = |row: &&RowView<'_>| {
+        host.is_out_by_us(survey, row) || (forgotten && row.admin() == Some(Admin::Drain))
+    };
+    let rows = host.aside.iter().filter(ours).map(RowView::id).filter(|row| !found.contains(row));
+    let rows: BTreeSet<_> = rows.collect();
     if rows.is_empty() {
         return None;
     }

@@ -3,7 +3,7 @@
 use model::{Action, Admin, BackendId, HostName, RowId, StepId, Version};
 
 use crate::balancer::{RowKey, TakenBy};
-use crate::host::{Host, Keys, Link, Phase};
+use crate::host::{Keys, Link, Phase};
 use crate::state::{Due, State};
 use crate::world::SimWorld;
 
@@ -150,24 +150,21 @@ impl SimWorld {
         }
     }
 
-    /// A person drains a host wherever it is in rotation, when its packages are not wholly installed.
+    /// A person drains the rest of a host that is out on some nodes, when its packages are not wholly installed.
     pub fn person_takes_out_half_installed(&self, host: &HostName) {
-        let rows: Vec<RowId> = {
+        let rows: Vec<(RowId, Admin)> = {
             let state = self.state();
-            if state.hosts.get(host).is_none_or(Host::whole) {
-                return;
-            }
-            let ready = |(node, key): &(HostName, RowKey)| {
-                state
-                    .nodes
-                    .get(node)
-                    .and_then(|node| node.rows.get(key))
-                    .is_some_and(|row| row.admin == Admin::Ready)
+            let half = state.hosts.get(host).is_some_and(|host| !host.whole());
+            let rows = state.rows_of(host).into_iter().filter(|_| half);
+            let seen = |(node, key): (HostName, RowKey)| {
+                let admin = state.nodes.get(&node)?.rows.get(&key)?.admin;
+                Some((RowId { node, backend: key.0, server: key.1 }, admin))
             };
-            let rows = state.rows_of(host).into_iter().filter(ready);
-            rows.map(|(node, (backend, server))| RowId { node, backend, server }).collect()
+            rows.filter_map(seen).collect()
         };
-        rows.iter().for_each(|row| self.person_sets(row, Admin::Drain));
+        let (serving, out): (Vec<_>, Vec<_>) = rows.iter().partition(|(_, admin)| *admin == Admin::Ready);
+        let half_out = !out.is_empty();
+        serving.into_iter().filter(|_| half_out).for_each(|(row, _)| self.person_sets(row, Admin::Drain));
     }
 
     /// A person looked at a job in doubt, and cleared it away.

@@ -269,6 +269,16 @@ fn who_stood_still_goes_on_with_what_load_balancers_showed_a_moment_ago() {
 }
 
 #[test]
+fn maintenance_on_a_node_that_is_declared_out_is_not_given_back_for_a_drain_of_ours() {
+    all_live([576432]);
+}
+
+#[test]
+fn people_take_out_by_hand_only_what_is_half_out() {
+    all_live([582520]);
+}
+
+#[test]
 fn an_emergency_restarts_nothing_in_rotation_on_the_way_back() {
     all_live([328160]);
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+use std::collections::BTreeSet;
+
 use crate::fleet::{desired, history, host, observed, patch, row, start, step, version, web_is_next};
 use jiff::SignedDuration;
 use model::*;
@@ -139,15 +141,32 @@ fn a_drain_of_ours_is_taken_back_on_a_node_that_was_declared_out_before_the_host
     host(&mut seen, "web-01").claim = Some(memory.claims["web-01"].clone());
     let what = OutTarget::LoadBalancerNode("fe-02".into());
     desired.exceptions.outs = vec![Out { what, reason: "kernel".into(), until: None }];
-    let begins = |seen: &Observed| {
-        let planned = plan(&desired, seen, &memory, start());
+    let begins = |seen: &Observed, memory: &History| {
+        let planned = plan(&desired, seen, memory, start());
         on(&planned, "web-01").into_iter().map(|step| step.action.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(begins(&seen), [Action::Release]);
+    assert_eq!(begins(&seen, &memory), [Action::Release]);
     let drained = row(&mut seen, "fe-02", "web-01");
     (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
-    let rows = [RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() }];
-    assert_eq!(begins(&seen), [Action::Ready { rows: rows.into(), because: ReadyBecause::Healthy }]);
+    assert_eq!(
+        begins(&seen, &memory),
+        [Action::Release],
+        "nobody looked there when the mark was set: it is not ours"
+    );
+    let rows: BTreeSet<_> =
+        [RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() }].into();
+    let ready = [Action::Ready { rows: rows.clone(), because: ReadyBecause::Healthy }];
+    let mut began_anew = memory.clone();
+    began_anew.claims.clear();
+    assert_eq!(begins(&seen, &began_anew), ready, "a journal that is younger than the mark does not know");
+    memory.taken_out = [("web-01".into(), rows.iter().map(|row| (row.clone(), Admin::Drain)).collect())]
+        .into_iter()
+        .collect();
+    assert_eq!(begins(&seen, &memory), ready);
+    for forgotten in [&memory, &began_anew] {
+        row(&mut seen, "fe-02", "web-01").admin = Admin::Maint;
+        assert_eq!(begins(&seen, forgotten), [Action::Release], "somebody maintains it");
+    }
 }
 
 #[test]

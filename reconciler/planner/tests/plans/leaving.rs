@@ -13,12 +13,16 @@ fn happens(memory: &mut History, at: jiff::Timestamp, step: Step, result: Result
     memory.apply(at, &Event::StepFinished { environment, step: id, result }).unwrap();
 }
 
-/// web-01 and web-02 carry our mark, with the new package at hand; both serve on fe-01, and nowhere else.
+/// web-01 and web-02 carry our mark, with the new package at hand; both serve on fe-01, and were taken out by us elsewhere.
 fn two_begun() -> (Desired, Observed, History) {
     let desired = desired(10, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
     let mut memory = history();
-    for name in ["web-01", "web-02"] {
+    let hosts = ["web-01", "web-02"];
+    let row_of = |name: &str| RowId { node: "fe-02".into(), backend: "web".into(), server: name.into() };
+    memory.taken_out =
+        hosts.iter().map(|name| ((*name).into(), [(row_of(name), Admin::Drain)].into())).collect();
+    for name in hosts {
         let claim = step(&format!("claim-{name}"), name, Action::Claim { found: Default::default() });
         happens(&mut memory, start(), claim, Ok(Outcome::Changed(String::new())));
         let claim = memory.claims[name].clone();

@@ -28,12 +28,11 @@ struct Seats {
 /// How many servers each touched backend had, in each view that whoever decided may have had.
 pub(crate) struct Rotation(Vec<(View, Count)>);
 
-/// When it may be, and may have been when the step was decided: a clock that went back leaves two times, and what is declared
-/// out until some time is out by one of them. And whether a host that is declared out and serves was known to serve.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// When it may be, or may have been when the step was decided, and who does not count then.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct View {
     at: Timestamp,
-    serving: bool,
+    outs: BTreeSet<HostName>,
 }
 
 type Count = BTreeMap<(HostName, BackendName, Option<Track>), Seats>;
@@ -41,30 +40,52 @@ type Count = BTreeMap<(HostName, BackendName, Option<Track>), Seats>;
 impl State {
     /// Counts what S1 speaks of, before an action on one node.
     pub(crate) fn rotation(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>) -> Rotation {
-        let (now, decided) = (self.clock.at(self.now_ms), self.clock.at(self.decided_at_ms(step)));
-        let times = [now, decided].into_iter().flat_map(|at| [at, at + self.clock.behind()]);
-        let views = times.flat_map(|at| [true, false].map(|serving| View { at, serving }));
-        let views: BTreeSet<View> = views.collect();
-        Rotation(views.into_iter().map(|view| (view, self.count(step, name, rows, view))).collect())
+        let views = self.views(step);
+        let counted = |view: View| {
+            let count = self.count(step, name, rows, &view.outs);
+            (view, count)
+        };
+        Rotation(views.into_iter().map(counted).collect())
     }
 
-    fn count(&mut self, step: &Step, name: &HostName, rows: &BTreeSet<RowId>, view: View) -> Count {
-        let (outs, noticed_ms) = (self.outs(step, view), self.had_to_know_ms(step));
+    /// A clock that went back leaves two times, and what is declared out until some time is out by one of them. Of a host
+    /// that is declared out nobody may have known whether it serves still.
+    fn views(&mut self, step: &Step) -> BTreeSet<View> {
+        let desired = self.law_of(step);
+        let now = self.clock.at(self.now_ms);
+        if desired.is_none_or(|desired| desired.exceptions.outs.is_empty()) {
+            return [View { at: now, outs: self.outs(step, now, false) }].into();
+        }
+        let decided = self.clock.at(self.decided_at_ms(step));
+        let times = [now, decided].into_iter().flat_map(|at| [at, at + self.clock.behind()]);
+        let views = times.flat_map(|at| [true, false].map(|serving| (at, serving)));
+        let views: Vec<(Timestamp, bool)> = views.collect();
+        views.into_iter().map(|(at, serving)| View { at, outs: self.outs(step, at, serving) }).collect()
+    }
+
+    fn count(
+        &mut self,
+        step: &Step,
+        name: &HostName,
+        rows: &BTreeSet<RowId>,
+        outs: &BTreeSet<HostName>,
+    ) -> Count {
+        let noticed_ms = self.had_to_know_ms(step);
         let backends: BTreeSet<&BackendName> = rows.iter().map(|row| &row.backend).collect();
         let mut all = Count::new();
         let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else { return all };
         for backend in backends {
             for track in [None, Some(Track::Main), Some(Track::Canary)] {
-                let seats = seats(node, backend, track, &outs, noticed_ms);
+                let seats = seats(node, backend, track, outs, noticed_ms);
                 all.insert((name.clone(), backend.clone(), track), seats);
             }
         }
         all
     }
 
-    /// Hosts that are declared out, as far as the commit that wants a step says, and serve nowhere, or are in the fleet no
-    /// more: they do not count.
-    fn outs(&mut self, step: &Step, View { at, serving }: View) -> BTreeSet<HostName> {
+    /// Hosts that are declared out, as far as the commit that wants a step says, or are in the fleet no more: they do not
+    /// count. With `serving`, they do as long as they serve.
+    fn outs(&mut self, step: &Step, at: Timestamp, serving: bool) -> BTreeSet<HostName> {
         let Some(desired) = self.law_of(step) else { return BTreeSet::new() };
         let is_out = |host: &&HostName| {
             desired.exceptions.host_out(host, at).is_some() && !(serving && self.serves_somewhere(host))
@@ -87,15 +108,14 @@ impl State {
     /// S1, after an action that began with `before`: broken in whatever view.
     pub(crate) fn floor_kept(&mut self, step: &Step, before: Rotation) {
         let broken: Vec<Option<String>> =
-            before.0.into_iter().map(|(view, count)| self.below_floor(step, view, count)).collect();
+            before.0.into_iter().map(|(view, count)| self.below_floor(step, &view, count)).collect();
         if let Some(what) = broken.into_iter().reduce(|one, other| one.and(other)).flatten() {
             self.violated(Promise::S1, what);
         }
     }
 
-    fn below_floor(&mut self, step: &Step, view: View, before: Count) -> Option<String> {
-        let (desired, outs, noticed_ms) =
-            (self.law_of(step), self.outs(step, view), self.had_to_know_ms(step));
+    fn below_floor(&mut self, step: &Step, view: &View, before: Count) -> Option<String> {
+        let (desired, noticed_ms) = (self.law_of(step), self.had_to_know_ms(step));
         let is_out =
             |desired: &Desired, node: &HostName| desired.exceptions.node_out(node, view.at).is_some();
         let built = self.fleets.get(&step.environment).or_else(|| self.fleets.values().next()).cloned();
@@ -113,7 +133,7 @@ impl State {
                 continue;
             }
             let Some(node) = self.nodes.get(&name) else { continue };
-            let now = seats(node, &backend, track, &outs, noticed_ms);
+            let now = seats(node, &backend, track, &view.outs, noticed_ms);
             let floor = Self::floor(&rules, node, &backend, track, now.configured);
             let known = was.in_rotation - was.came.saturating_sub(now.came);
             if now.in_rotation < known && now.in_rotation + now.unnoticed < floor {
