@@ -109,7 +109,7 @@ fn overdue(
     Next::Step(host.activation(survey, release, &package), "not healthy in time: once more")
 }
 
-/// A load balancer that was reloaded meanwhile has forgotten the drain.
+/// A load balancer that was reloaded meanwhile has forgotten the drain, and others give back what they had taken out.
 fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>, release: &Version) -> Option<Next> {
     if host.restarts_in_rotation(survey, release) {
         return None;
@@ -117,7 +117,7 @@ fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>, release: &Vers
     if let Err(wait) = rows_are_known(survey, host) {
         return Some(Next::Wait(wait));
     }
-    leaving(survey, host)
+    no_longer_foreign(survey, host).or_else(|| leaving(survey, host))
 }
 
 /// Whether a host that was activated with this release is not well past its time: a failure of the release.

@@ -274,6 +274,11 @@ fn maintenance_on_a_node_that_is_declared_out_is_not_given_back_for_a_drain_of_o
 }
 
 #[test]
+fn nobody_is_restarted_where_somebody_has_given_back_what_they_had_taken_out() {
+    all_live([612628]);
+}
+
+#[test]
 fn people_take_out_by_hand_only_what_is_half_out() {
     all_live([582520]);
 }

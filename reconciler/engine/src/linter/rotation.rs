@@ -18,7 +18,7 @@ pub(super) fn lint(evidence: &Evidence<'_>, found: &mut Findings) {
     keeps_the_budget(evidence, found);
 }
 
-/// Rows that were out when we came are their owner's: they are not ours to drain again.
+/// Also where somebody else had a row out when we came, and has given it back.
 fn is_out_of_rotation(evidence: &Evidence<'_>, step: &Step, found: &mut Findings) {
     if !matches!(step.action, Action::Install { .. } | Action::Activate { .. }) {
         return;
@@ -26,13 +26,8 @@ fn is_out_of_rotation(evidence: &Evidence<'_>, step: &Step, found: &mut Findings
     // Only what the emergency brings, not what a host goes back to in it.
     let usual = evidence.desired.emergency(&step.version).is_none();
     let Some(role) = evidence.role(step).filter(|_| usual) else { return };
-    let foreign = match evidence.mark(&step.host) {
-        Mark::Ours { found, .. } => Some(found),
-        Mark::None | Mark::Other(_) => None,
-    };
     let rows = evidence.rows(role, &step.host);
-    let ours = |id: &RowId| foreign.is_none_or(|foreign| !foreign.contains(id));
-    let serving = rows.iter().find(|seen| ours(&seen.id) && seen.row.is_some_and(Row::in_rotation));
+    let serving = rows.iter().find(|seen| seen.row.is_some_and(Row::in_rotation));
     if let Some(serving) = serving {
         found.step(Promise::S3, step, format_args!("while {} is in rotation", serving.id));
     }

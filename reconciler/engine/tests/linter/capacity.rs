@@ -28,6 +28,9 @@ fn an_install_or_activation_in_rotation_is_found() {
         let seen = scene.row("fe-02", "web-01");
         (seen.admin, seen.status) = (Admin::Ready, "UP".into());
         breaks(&scene, "S3", "while web/web-01 on fe-02 is in rotation");
+        let given_back = RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() };
+        scene.host("web-01").claim.as_mut().unwrap().found = [given_back].into();
+        breaks(&scene, "S3", "while web/web-01 on fe-02 is in rotation");
         let reason = "CVE-2026-0001".into();
         scene.desired.exceptions.emergency = Some(Emergency { version: version("1.1"), reason });
         keeps(&scene);

@@ -218,3 +218,17 @@ fn an_emergency_restarts_in_rotation_what_it_patched_and_nothing_else() {
     desired.exceptions.emergency = None;
     assert_eq!(next(&desired, &seen), Some(ActionKind::Drain), "no emergency");
 }
+
+#[test]
+fn nobody_is_restarted_where_somebody_has_given_back_what_they_had_taken_out() {
+    let (desired, mut seen, memory, now) = not_well_in_time();
+    let next = |seen: &Observed| {
+        on(&plan(&desired, seen, &memory, now), "web-01").first().map(|step| step.action.clone())
+    };
+    let theirs = RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() };
+    host(&mut seen, "web-01").claim.as_mut().unwrap().found = [theirs].into();
+    assert!(matches!(next(&seen), Some(Action::Activate { .. })), "it is still theirs");
+    let given_back = row(&mut seen, "fe-02", "web-01");
+    (given_back.admin, given_back.status) = (Admin::Ready, "UP".into());
+    assert_eq!(next(&seen), Some(Action::Claim { found: BTreeSet::new() }));
+}
