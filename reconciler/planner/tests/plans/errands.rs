@@ -41,6 +41,17 @@ fn claim() -> Claim {
 }
 
 #[test]
+fn a_host_that_was_let_go_in_its_former_role_runs_migrations_now() {
+    let (mut desired, seen, memory) = scene();
+    let mut web = desired.fleet.roles[1].clone();
+    (web.name, web.hosts) = ("old web".into(), vec!["deploy-01".into()]);
+    desired.departed = vec![web];
+    let planned = plan(&desired, &seen, &memory, start());
+    let step = on_deploy_host(&planned).unwrap();
+    assert_eq!((step.action.kind(), step.role.as_str()), (ActionKind::Claim, "(migrations)"));
+}
+
+#[test]
 fn a_migration_claims_installs_and_runs_under_its_own_name_and_time() {
     let (desired, mut seen, memory) = scene();
     let planned = plan(&desired, &seen, &memory, start());
