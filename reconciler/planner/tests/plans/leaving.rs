@@ -106,12 +106,51 @@ fn begun_hosts_that_wait_for_their_turn_do_not_keep_from_work_what_comes_before_
     let storage = host(&mut seen, "gitaly-01");
     storage.packages.get_mut("shop").unwrap().version = version("1.0");
     storage.services.values_mut().for_each(|service| service.stamped = Some(version("1.0")));
-    let staged = [("shop".into(), [version("1.1")].into())].into();
-    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
     desired.fleet.max_parallel = 2;
-    let planned = plan(&desired, &seen, &memory, start());
+    let planned = plan(&desired, &seen_with_downloads(&seen), &memory, start());
     let begins = |step: &Step| (step.host.as_str(), step.action.kind()) == ("gitaly-01", ActionKind::Claim);
     assert!(planned.steps.iter().any(begins), "{:?}", planned.waiting);
+}
+
+#[test]
+fn begun_hosts_whose_turn_it_is_fill_what_may_be_worked_on_at_once() {
+    let (mut desired, seen, memory) = two_begun();
+    desired.fleet.roles[1].max_unavailable = 5;
+    desired.fleet.backend_limit = Limit::Count(5);
+    let begins = |desired: &Desired| {
+        let planned = plan(desired, &seen_with_downloads(&seen), &memory, start());
+        planned.steps.iter().filter(|step| step.action.kind() == ActionKind::Claim).count()
+    };
+    desired.fleet.max_parallel = 2;
+    assert_eq!(begins(&desired), 0);
+    desired.fleet.max_parallel = 3;
+    assert_eq!(begins(&desired), 1);
+}
+
+/// Every host has fetched the new package.
+fn seen_with_downloads(seen: &Observed) -> Observed {
+    let mut seen = seen.clone();
+    let staged = [("shop".into(), [version("1.1")].into())].into();
+    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
+    seen
+}
+
+#[test]
+fn who_is_not_well_is_worked_on_first() {
+    let mut desired = desired(10, "1.1", &["1.0", "1.1"]);
+    desired.fleet.max_parallel = 1;
+    desired.fleet.roles[1].max_unavailable = 2;
+    desired.fleet.backend_limit = Limit::Count(2);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let mut seen = seen_with_downloads(&seen);
+    let begins = |seen: &Observed| {
+        let planned = plan(&desired, seen, &history(), start());
+        planned.steps.iter().map(|step| step.host.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(begins(&seen), ["web-01"]);
+    host(&mut seen, "web-07").health = HealthState::Unhealthy("503".into());
+    assert_eq!(begins(&seen), ["web-07"]);
 }
 
 #[test]
