@@ -3,7 +3,7 @@
 use crate::fleet::{desired, history, host, observed, row, start, version, web_is_next};
 use jiff::SignedDuration;
 use model::*;
-use planner::{Preview, plan, preview};
+use planner::{Preview, PreviewedStep, plan, preview};
 
 /// `host action` for every step but downloads, in the order in which they start.
 fn story(preview: &Preview) -> Vec<String> {
@@ -38,6 +38,57 @@ fn everything_is_downloaded_before_the_first_drain() {
     let first_claim =
         rollout.steps.iter().find(|s| s.step.action.kind() == ActionKind::Claim).map(|s| s.start);
     assert!(last_download.max() <= first_claim);
+}
+
+#[test]
+fn a_step_takes_as_long_as_such_steps_have_taken_and_what_it_holds_up_comes_after_it() {
+    let desired = desired(2, "1.1", &["1.0", "1.1"]);
+    let mut memory = history();
+    memory.durations_ms.insert(ActionKind::Install, 7_000);
+    let rollout = preview(&desired, &observed(&desired, "1.0"), &memory, start());
+    let times = |host: &str, kind| {
+        let it = |step: &&PreviewedStep| step.step.host.as_str() == host && step.step.action.kind() == kind;
+        rollout.steps.iter().find(it).map(|step| (step.start, step.end)).unwrap()
+    };
+    for host in ["gitaly-01", "web-01", "web-02"] {
+        let (began, ended) = times(host, ActionKind::Install);
+        assert_eq!(ended.duration_since(began), SignedDuration::from_secs(7), "{host}");
+        assert!(times(host, ActionKind::Activate).0 >= ended, "{host}");
+    }
+    let last = rollout.steps.iter().map(|step| step.end).max().unwrap();
+    assert_eq!(rollout.duration, last.duration_since(start()));
+}
+
+#[test]
+fn a_host_that_waits_for_its_sessions_does_not_wait_for_another_ones_install() {
+    let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
+    desired.fleet.roles[1].max_unavailable = 2;
+    desired.fleet.backend_limit = Limit::Count(2);
+    let mut seen = observed(&desired, "1.0");
+    for node in ["fe-01", "fe-02"] {
+        let out = row(&mut seen, node, "web-01");
+        (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
+    }
+    let rollout = preview(&desired, &seen, &history(), start());
+    let of = |host: &str, kind| {
+        let it = |step: &&PreviewedStep| step.step.host.as_str() == host && step.step.action.kind() == kind;
+        rollout.steps.iter().find(it).unwrap()
+    };
+    let (drain, install) = (of("web-02", ActionKind::Drain), of("web-02", ActionKind::Install));
+    assert!(of("web-01", ActionKind::Install).end > install.start, "the other one is at work meanwhile");
+    assert!(install.start.duration_since(drain.end) <= SignedDuration::from_secs(1));
+}
+
+#[test]
+fn a_rollout_is_foreseen_beyond_a_freeze_of_ten_days_and_not_of_twenty() {
+    let mut desired = desired(2, "1.1", &["1.0", "1.1"]);
+    let holds_until = |desired: &mut Desired, days: i64| {
+        let until = Some(start() + SignedDuration::from_hours(24 * days));
+        desired.exceptions.holds = vec![Hold { scope: HoldScope::All, reason: "holidays".into(), until }];
+        preview(desired, &observed(desired, "1.0"), &history(), start()).waiting.len()
+    };
+    assert_eq!(holds_until(&mut desired, 10), 0);
+    assert_ne!(holds_until(&mut desired, 20), 0);
 }
 
 #[test]
