@@ -110,6 +110,10 @@ impl Law {
                 Event::StageBegan { environment, stage, version } => {
                     self.stages.insert((environment, stage, version), recorded.at);
                 }
+                // A stage in which there was nothing to do has begun all the same: a host may come back to it.
+                Event::StageWorked { environment, stage, version } => {
+                    self.stages.entry((environment, stage, version)).or_insert(recorded.at);
+                }
                 Event::Paused { environment, until, .. } => {
                     self.pauses.insert(environment, until);
                 }

@@ -279,6 +279,11 @@ fn nobody_is_restarted_where_somebody_has_given_back_what_they_had_taken_out() {
 }
 
 #[test]
+fn a_host_that_comes_back_to_a_stage_is_part_of_it_when_a_freeze_lets_it_finish() {
+    all_live([617907]);
+}
+
+#[test]
 fn people_take_out_by_hand_only_what_is_half_out() {
     all_live([582520]);
 }
