@@ -81,6 +81,15 @@ pub(crate) fn rows_are_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> Result
     Err(Wait::new(Reason::FreshFacts).reading(node_scopes(host)))
 }
 
+/// Also the nodes that are declared out were read a moment ago, which nobody watches: the mark says what others had taken out
+/// there as well. One that could not be seen may be dead, and is not asked again.
+pub(crate) fn aside_is_read(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
+    let answers = |node| survey.observed.nodes.get(node).is_none_or(|fact| fact.value.is_ok());
+    let unread = host.aside.iter().filter(|row| answers(row.node) && !survey.node_is_fresh(row.node));
+    let scopes: BTreeSet<Scope> = unread.map(|row| Scope::Node(row.node.clone())).collect();
+    if scopes.is_empty() { Ok(()) } else { Err(Wait::new(Reason::FreshFacts).reading(scopes)) }
+}
+
 /// Every row of the host was seen, however long ago, and points to it.
 pub(crate) fn rows_are_seen(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
     for row in &host.rows {

@@ -9,7 +9,7 @@ use model::{
 };
 
 use crate::capacity::Capacity;
-use crate::draining::rows_are_fresh;
+use crate::draining::{aside_is_read, rows_are_fresh};
 use crate::errands;
 use crate::ladder::{Ladder, LaneState, states};
 use crate::next::{Next, Wait, Watch, node_scopes};
@@ -236,7 +236,8 @@ impl<'s, 'a> Pass<'s, 'a> {
             return;
         }
         // Whoever is next keeps the place while the load balancers are looked at once more.
-        match self.capacity.admit(self.survey, host).map(|()| rows_are_fresh(self.survey, host)) {
+        let read = || rows_are_fresh(self.survey, host).and_then(|()| aside_is_read(self.survey, host));
+        match self.capacity.admit(self.survey, host).map(|()| read()) {
             Ok(Ok(())) => self.start(host, action, "next in line"),
             Ok(Err(wait)) => self.wait_for(Subject::Host(host.name.clone()), wait),
             Err(reason) => {

@@ -284,6 +284,11 @@ fn a_host_that_comes_back_to_a_stage_is_part_of_it_when_a_freeze_lets_it_finish(
 }
 
 #[test]
+fn a_mark_says_what_others_have_taken_out_on_a_node_that_is_declared_out() {
+    all_live([584025]);
+}
+
+#[test]
 fn people_take_out_by_hand_only_what_is_half_out() {
     all_live([582520]);
 }

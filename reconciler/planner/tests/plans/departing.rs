@@ -232,3 +232,26 @@ fn nobody_is_restarted_where_somebody_has_given_back_what_they_had_taken_out() {
     (given_back.admin, given_back.status) = (Admin::Ready, "UP".into());
     assert_eq!(next(&seen), Some(Action::Claim { found: BTreeSet::new() }));
 }
+
+#[test]
+fn a_mark_says_what_others_have_taken_out_on_a_node_that_is_declared_out_where_it_answers() {
+    let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let what = OutTarget::LoadBalancerNode("fe-02".into());
+    desired.exceptions.outs = vec![Out { what, reason: "kernel".into(), until: None }];
+    row(&mut seen, "fe-02", "web-01").admin = Admin::Maint;
+    let theirs = RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() };
+    let begins = |seen: &Observed| {
+        let planned = plan(&desired, seen, &history(), start());
+        let claim = on(&planned, "web-01").first().map(|step| step.action.clone());
+        (claim, planned.observe.contains(&Scope::Node("fe-02".into())))
+    };
+    let with = |found: BTreeSet<RowId>| Some(Action::Claim { found });
+    assert_eq!(begins(&seen), (with([theirs].into()), false));
+    seen.nodes.get_mut("fe-02").unwrap().at = start() - SignedDuration::from_secs(4);
+    assert_eq!(begins(&seen), (None, true), "it is read once more");
+    let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.nodes.get_mut("fe-02").unwrap().value = Err(gone);
+    assert_eq!(begins(&seen).0, with([].into()), "it may be dead");
+}
