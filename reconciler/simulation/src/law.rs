@@ -76,6 +76,12 @@ impl Law {
         step.generation >= self.newest && self.in_pauses.contains(&step.id)
     }
 
+    /// Whether a service decided on a step that another one has taken over from: what it remembers is in its own journal.
+    pub(crate) fn is_older(&mut self, step: &Step) -> bool {
+        self.read_on();
+        step.generation < self.newest
+    }
+
     /// When the service told that a stage began, if it has.
     pub(crate) fn stage_began(&mut self, stage: &(EnvironmentName, StageName, Version)) -> Option<Timestamp> {
         self.read_on();

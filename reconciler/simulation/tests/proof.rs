@@ -289,6 +289,11 @@ fn a_mark_says_what_others_have_taken_out_on_a_node_that_is_declared_out() {
 }
 
 #[test]
+fn when_a_stage_began_for_an_older_service_is_in_its_own_journal() {
+    all_live([726067]);
+}
+
+#[test]
 fn people_take_out_by_hand_only_what_is_half_out() {
     all_live([582520]);
 }

@@ -363,7 +363,20 @@ fn the_canary_waits_for_a_main_track_that_soaks_and_not_for_one_that_only_a_pers
     assert_eq!(gitaly.standing, StageStanding::Watching { until });
     let kind = FailureKind::JobFailed;
     let failure = Failure { kind, what: "exit 1".into(), detail: String::new() };
-    migrated(&mut memory, "1.1", JobState::Failed { at: start(), failure });
+    let mut halted = memory.clone();
+    migrated(&mut memory, "1.1", JobState::Failed { at: start(), failure: failure.clone() });
     let planned = plan(&desired, &seen, &memory, start());
     assert!(!waits(&planned), "{:?}", planned.waiting);
+    let (action, until) = (ActionKind::Install, start());
+    let trouble = history::Trouble {
+        version: version("1.1"),
+        action,
+        failure,
+        times: 3,
+        attempts: MAX_ATTEMPTS,
+        until,
+    };
+    halted.troubles.insert("web-01".into(), trouble);
+    let planned = plan(&desired, &seen, &halted, start());
+    assert!(!waits(&planned), "a host of main is halted: {:?}", planned.waiting);
 }

@@ -338,6 +338,17 @@ fn a_journal_that_knows_less_than_the_hosts_waits_for_a_person() {
         planned.records
     );
     assert!(matches!(primary(&planned), Reason::JournalLost { generation: Generation(7), .. }));
+    // A journal in which something was done, and which nobody is ahead of, is the right one.
+    let mut memory = history(&["1.0"]);
+    memory.progress.adopted = None;
+    host(&mut seen, "web-03").last_generation = Some(Generation(1));
+    let lost = |memory: &History| {
+        let planned = plan(&desired, &seen, memory, start());
+        planned.waiting.iter().any(|waiting| matches!(waiting.reason, Reason::JournalLost { .. }))
+    };
+    assert!(lost(&memory));
+    memory.steps = 1;
+    assert!(!lost(&memory));
 }
 
 #[test]

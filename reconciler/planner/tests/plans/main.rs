@@ -22,3 +22,4 @@ mod release;
 mod rollout;
 mod sessions;
 mod shares;
+mod troubles;

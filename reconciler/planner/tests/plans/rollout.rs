@@ -104,6 +104,19 @@ fn going_back_takes_the_roles_in_reverse() {
 }
 
 #[test]
+fn a_stage_that_goes_back_is_not_done_before_its_first_role_is_back() {
+    let mut desired = desired(1, "1.0", &["1.0", "1.1"]);
+    desired.fleet.roles[1].allow_outage = true;
+    let mut seen = observed(&desired, "1.1");
+    let state = host(&mut seen, "web-01");
+    state.packages.get_mut("shop").unwrap().version = version("1.0");
+    state.services.values_mut().for_each(|service| service.stamped = Some(version("1.0")));
+    let planned = plan(&desired, &seen, &history(), start());
+    let done = |event: &Event| matches!(event, Event::StageWorked { .. });
+    assert!(!planned.records.iter().any(done), "{:?}", planned.records);
+}
+
+#[test]
 fn a_final_version_after_its_candidate_needs_a_persons_word() {
     let mut desired = desired(2, "15.2.0-ee.0", &["15.2.0-rc42.ee.0", "15.2.0-ee.0"]);
     let seen = observed(&desired, "15.2.0-rc42.ee.0");

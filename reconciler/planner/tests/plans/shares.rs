@@ -112,3 +112,14 @@ fn a_canary_that_is_worked_on_takes_no_share_where_somebody_has_made_it_ready() 
         assert_eq!(told, [("web-cny-01".to_owned(), 21)]);
     });
 }
+
+#[test]
+fn a_canary_that_weighs_as_much_as_all_others_is_shown_with_half_of_it() {
+    let (desired, mut seen) = ready_for_a_share(50, 2, &[vec![25; 4], vec![25; 4]]);
+    for (node, canary) in NODES.into_iter().flat_map(|node| [(node, "web-cny-01"), (node, "web-cny-02")]) {
+        row(&mut seen, node, canary).weight = 50;
+    }
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    let achieved: Vec<f64> = planned.shares.iter().map(|share| share.achieved).collect();
+    assert_eq!(achieved, [50.0, 50.0]);
+}

@@ -28,8 +28,11 @@ impl State {
         }
     }
 
-    /// When the world first saw something begin of the step's stage and version.
+    /// When the world first saw something begin of the step's stage and version. Nobody can tell of an older service.
     fn stage_began(&mut self, step: &Step) -> Timestamp {
+        if self.law.as_mut().is_some_and(|law| law.is_older(step)) {
+            return Timestamp::MIN;
+        }
         let now = self.clock.at(self.now_ms);
         let Some(stage) = step.stage.clone() else { return now };
         let key = (step.environment.clone(), stage, step.version.clone());

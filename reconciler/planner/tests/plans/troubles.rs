@@ -1,0 +1,102 @@
+//! What failed: when it is tried again, who waits for it, and what it is called meanwhile.
+
+use crate::fleet::{desired, history, host, observed, start, step, version, web_is_next};
+use jiff::SignedDuration;
+use model::*;
+use planner::plan;
+
+/// web-01 is next, with the new package at hand, and has failed with 1.1.
+fn failed(action: ActionKind, kind: FailureKind, attempts: u32) -> (Desired, Observed, History) {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let mut memory = history();
+    let failure = Failure { kind, what: "web-01".into(), detail: String::new() };
+    let until = start() + SignedDuration::from_secs(9);
+    let trouble = history::Trouble { version: version("1.1"), action, failure, times: 1, attempts, until };
+    memory.troubles.insert("web-01".into(), trouble);
+    (desired, seen, memory)
+}
+
+fn told(planned: &Plan, host: &str) -> Vec<Reason> {
+    let of_host = |waiting: &&Waiting| waiting.subject == Subject::Host(host.into());
+    planned.waiting.iter().filter(of_host).map(|waiting| waiting.reason.clone()).collect()
+}
+
+fn begins(planned: &Plan) -> Vec<&str> {
+    let claims = planned.steps.iter().filter(|step| step.action.kind() == ActionKind::Claim);
+    claims.map(|step| step.host.as_str()).collect()
+}
+
+#[test]
+fn only_what_counts_as_an_attempt_keeps_others_from_being_begun() {
+    let begun = |kind, attempts| {
+        let (desired, seen, memory) = failed(ActionKind::Install, kind, attempts);
+        begins(&plan(&desired, &seen, &memory, start())).len()
+    };
+    assert_eq!(begun(FailureKind::SourceUnavailable, 0), 1, "the next one is begun");
+    assert_eq!(begun(FailureKind::InstallFailed, 1), 0);
+}
+
+#[test]
+fn sessions_that_did_not_end_in_time_are_told_as_such_and_anything_else_as_a_failure() {
+    let reason = |action, kind| {
+        let (desired, seen, memory) = failed(action, kind, 1);
+        told(&plan(&desired, &seen, &memory, start()), "web-01").remove(0)
+    };
+    assert!(matches!(reason(ActionKind::Drain, FailureKind::TimedOut), Reason::DrainTimedOut { .. }));
+    for (action, kind) in
+        [(ActionKind::Drain, FailureKind::LoadBalancerRefused), (ActionKind::Install, FailureKind::TimedOut)]
+    {
+        assert!(matches!(reason(action, kind), Reason::Backoff { .. }), "{action:?} {kind:?}");
+    }
+}
+
+#[test]
+fn a_claim_that_is_under_way_counts_as_work_on_its_host() {
+    let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
+    desired.fleet.roles[1].max_unavailable = 2;
+    desired.fleet.backend_limit = Limit::Count(2);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let mut memory = history();
+    let claim = step("claim", "web-01", Action::Claim { found: Default::default() });
+    memory.apply(start() - SignedDuration::from_secs(1), &Event::StepStarted { step: claim }).unwrap();
+    desired.fleet.max_parallel = 1;
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), Vec::<&str>::new());
+    desired.fleet.max_parallel = 2;
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), ["web-02"]);
+}
+
+#[test]
+fn an_activation_is_tried_again_at_the_very_instant_that_was_told() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut memory = history();
+    let services = desired.fleet.roles[1].services.clone();
+    let activate = Action::Activate { services, packages: Default::default(), stamp: version("1.1") };
+    for step in
+        [step("1", "web-01", Action::Claim { found: Default::default() }), step("2", "web-01", activate)]
+    {
+        let (environment, id) = (step.environment.clone(), step.id.clone());
+        memory.apply(start(), &Event::StepStarted { step }).unwrap();
+        let result = Ok(Outcome::Changed(String::new()));
+        memory.apply(start(), &Event::StepFinished { environment, step: id, result }).unwrap();
+    }
+    let at = |now: jiff::Timestamp| {
+        let mut seen = observed(&desired, "1.0");
+        web_is_next(&desired, &mut seen);
+        let state = host(&mut seen, "web-01");
+        state.packages.get_mut("shop").unwrap().version = version("1.1");
+        state.services.values_mut().for_each(|service| service.stamped = Some(version("1.1")));
+        (state.claim, state.health) =
+            (memory.claims.get("web-01").cloned(), HealthState::Unhealthy("503".into()));
+        seen.hosts.values_mut().for_each(|fact| fact.at = now);
+        seen.nodes.values_mut().for_each(|fact| fact.at = now);
+        plan(&desired, &seen, &memory, now)
+    };
+    let until = told(&at(start() + SignedDuration::from_secs(31)), "web-01");
+    let Some(Reason::Backoff { until, .. }) = until.first() else { panic!("{until:?}") };
+    let acts = |now| at(now).steps.iter().any(|step| step.host.as_str() == "web-01");
+    assert!(acts(*until));
+    assert!(!acts(*until - SignedDuration::from_millis(1)));
+}
