@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{CommitId, Desired, EnvironmentName, Event, Generation, StageName, Step, StepId, Version};
+use model::{CommitId, Desired, EnvironmentName, Event, Generation, RowId, StageName, Step, StepId, Version};
 
 use crate::journal::MemoryJournal;
 use crate::source::SimSource;
@@ -29,6 +29,10 @@ pub(crate) struct Law {
     /// Steps that were decided on meanwhile.
     in_pauses: BTreeSet<StepId>,
     found_running: BTreeMap<EnvironmentName, BTreeSet<Version>>,
+    /// Rows that steps under way are about.
+    under_way: BTreeMap<StepId, BTreeSet<RowId>>,
+    /// Rows of which nobody knows what a step has done to them.
+    unsure: BTreeSet<RowId>,
     stages: BTreeMap<(EnvironmentName, StageName, Version), Timestamp>,
 }
 
@@ -44,6 +48,8 @@ impl Law {
             pauses: BTreeMap::new(),
             in_pauses: BTreeSet::new(),
             found_running: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            unsure: BTreeSet::new(),
             stages: BTreeMap::new(),
         }
     }
@@ -105,9 +111,37 @@ impl Law {
         self.newest > Generation(0) && !self.found_running.contains_key(environment)
     }
 
+    /// Whether a step began that was to change a row, and nobody heard how it ended: the row may be out by us.
+    pub(crate) fn may_have_changed(&mut self, row: &RowId) -> bool {
+        self.read_on();
+        self.unsure.contains(row)
+    }
+
+    fn follow_rows(&mut self, event: &Event) {
+        match event {
+            Event::StepStarted { step } => {
+                if let Some(rows) = step.action.rows() {
+                    self.under_way.insert(step.id.clone(), rows.clone());
+                }
+            }
+            Event::StepFinished { step, result, .. } => {
+                let rows = self.under_way.remove(step).unwrap_or_default();
+                match result {
+                    Ok(_) => self.unsure.retain(|row| !rows.contains(row)),
+                    Err(_) => self.unsure.extend(rows),
+                }
+            }
+            Event::ServiceStarted { .. } => {
+                self.unsure.extend(std::mem::take(&mut self.under_way).into_values().flatten());
+            }
+            _ => {}
+        }
+    }
+
     fn read_on(&mut self) {
         for recorded in self.journal.events_from(self.read) {
             self.read += 1;
+            self.follow_rows(&recorded.event);
             match recorded.event {
                 Event::ServiceStarted { generation, .. } => self.newest = generation,
                 Event::Accepted { environment, commit, .. } => {

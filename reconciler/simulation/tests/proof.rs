@@ -294,6 +294,11 @@ fn when_a_stage_began_for_an_older_service_is_in_its_own_journal() {
 }
 
 #[test]
+fn whose_a_drain_is_nobody_knows_where_a_step_of_ours_was_lost() {
+    all_live([741205]);
+}
+
+#[test]
 fn people_take_out_by_hand_only_what_is_half_out() {
     all_live([582520]);
 }
