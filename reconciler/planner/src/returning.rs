@@ -180,6 +180,9 @@ fn let_go(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Next {
 /// Gives a host back that was begun in vain. None: a drain of ours would stay on a node that is declared out, since the
 /// host is not well enough to be made ready there.
 pub(crate) fn given_back(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Option<Next> {
+    if let ClaimView::Ours { current: false, found } = host.claim {
+        return Some(renewed(survey, host, found));
+    }
     let well = host.state().is_some_and(|state| {
         let runs = |release: &Version| {
             let package = host.package_for(release, state);

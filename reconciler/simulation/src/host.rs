@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Activate, Claim, EnvironmentName, Failure, FailureKind, HostName, PackageName, Role, Service,
+    Action, Activate, Claim, EnvironmentName, Failure, FailureKind, HostName, PackageName, Role, Service,
     ServiceName, Step, StepId, Version,
 };
 
@@ -312,8 +312,13 @@ impl Host {
             let what = format!("{name} is claimed by {}, generation {}", claim.service, claim.generation);
             return Some(failure(FailureKind::Superseded, what));
         }
-        let what = self.fences.get(&owner.service)?.refuses(step, owner)?;
-        Some(failure(FailureKind::Superseded, format!("{name} {what}")))
+        if let Some(what) = self.fences.get(&owner.service).and_then(|seen| seen.refuses(step, owner)) {
+            return Some(failure(FailureKind::Superseded, format!("{name} {what}")));
+        }
+        let marked = self.claim.as_ref().is_some_and(|claim| claim.generation == step.generation);
+        let bare = needs_mark(&step.action) && !marked;
+        let absent = self.claim.is_none() && matches!(step.action, Action::Release);
+        (bare && !absent).then(|| failure(FailureKind::Superseded, format!("{name} does not carry our mark")))
     }
 
     /// Power goes: processes and jobs end where they are, and dpkg with them.
@@ -327,6 +332,20 @@ impl Host {
         }
         self.frozen.clear();
     }
+}
+
+/// What is done on a host itself is done under our own mark; a download changes nothing that is in use.
+fn needs_mark(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Install { .. }
+            | Action::Activate { .. }
+            | Action::Patch { .. }
+            | Action::Migrate { .. }
+            | Action::PauseAgent { .. }
+            | Action::ResumeAgent { .. }
+            | Action::Release
+    )
 }
 
 fn absent() -> Version {

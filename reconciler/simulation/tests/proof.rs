@@ -299,6 +299,11 @@ fn whose_a_drain_is_nobody_knows_where_a_step_of_ours_was_lost() {
 }
 
 #[test]
+fn nothing_is_done_on_a_host_without_our_own_mark() {
+    all_live([748987]);
+}
+
+#[test]
 fn people_take_out_by_hand_only_what_is_half_out() {
     all_live([582520]);
 }

@@ -228,6 +228,32 @@ fn who_is_begun_has_left_for_whoever_asks_next() {
 }
 
 #[test]
+fn who_is_given_back_unchanged_by_a_later_life_of_ours_gets_its_mark_first() {
+    let (desired, mut seen, mut memory) = two_begun();
+    for name in ["web-01", "web-02"] {
+        let back = row(&mut seen, "fe-02", name);
+        (back.admin, back.status) = (Admin::Ready, "UP".into());
+    }
+    let failure = Failure { kind: FailureKind::TimedOut, what: "no answer".into(), detail: String::new() };
+    let (action, until) = (ActionKind::Download, start() + SignedDuration::from_secs(9));
+    let trouble = history::Trouble { version: version("1.1"), action, failure, times: 1, attempts: 1, until };
+    memory.troubles.insert("web-02".into(), trouble);
+    let begins = |memory: &History| {
+        let planned = plan(&desired, &seen, memory, start());
+        let on_it = planned.steps.iter().filter(|step| step.host.as_str() == "web-02");
+        on_it.map(|step| step.action.kind()).collect::<Vec<_>>()
+    };
+    assert_eq!(begins(&memory), [ActionKind::Release]);
+    let started = Event::ServiceStarted {
+        generation: Generation(memory.generation.0 + 1),
+        service: memory.service.clone(),
+        program: "0.1.0".into(),
+    };
+    memory.apply(start(), &started).unwrap();
+    assert_eq!(begins(&memory), [ActionKind::Claim]);
+}
+
+#[test]
 fn nobody_new_is_begun_beside_a_step_that_is_overdue() {
     let desired = desired(10, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
