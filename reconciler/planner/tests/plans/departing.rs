@@ -255,3 +255,21 @@ fn a_mark_says_what_others_have_taken_out_on_a_node_that_is_declared_out_where_i
     seen.nodes.get_mut("fe-02").unwrap().value = Err(gone);
     assert_eq!(begins(&seen).0, with([].into()), "it may be dead");
 }
+
+#[test]
+fn nobody_is_begun_in_the_middle_of_a_run_of_its_config_agent() {
+    let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let word = |text: &str| Argv(vec![text.into()]);
+    let (pause, resume, active) = (word("pause"), word("resume"), word("active"));
+    desired.fleet.policy.config_agent = Some(ConfigAgent { pause, resume, active, busy: None, pin: None });
+    let begins = |busy| {
+        let mut seen = seen.clone();
+        host(&mut seen, "web-01").agent = Some(AgentState { active: true, busy, paused_by_us: false });
+        let planned = plan(&desired, &seen, &history(), start());
+        on(&planned, "web-01").first().map(|step| step.action.kind())
+    };
+    assert_eq!(begins(false), Some(ActionKind::Claim));
+    assert_eq!(begins(true), None);
+}

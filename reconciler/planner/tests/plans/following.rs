@@ -56,6 +56,18 @@ fn the_commit_says_what_moves_where_and_why() {
 }
 
 #[test]
+fn a_fleet_without_a_canary_follows_on_main_alone() {
+    let to = |track| {
+        let mut scene = Scene::following(track, false);
+        scene.desired.canary = None;
+        scene.desired.fleet.policy.promotion = Promotion::default();
+        scene.to()
+    };
+    assert_eq!(to(Track::Main).as_deref(), Some("1.2"));
+    assert_eq!(to(Track::Canary), None);
+}
+
+#[test]
 fn each_track_is_followed_by_itself() {
     let mut scene = Scene::following(Track::Canary, false);
     scene.desired.target = version("1.2");

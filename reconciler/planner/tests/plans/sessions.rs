@@ -93,6 +93,7 @@ const BEFORE: SignedDuration = SignedDuration::from_millis(59_999);
 fn a_reading_of_right_after_the_drain_is_too_early() {
     let mut scene = Scene::drained(OnTimeout::Wait);
     assert_eq!(scene.kind_after(millis(199)), None);
+    assert_eq!(scene.plan_after(millis(199)).wake, Some(start() + millis(200)));
     assert!(matches!(scene.reason_after(millis(199)).unwrap().reason, Reason::Draining { sessions: 0, .. }));
     assert_eq!(scene.kind_after(millis(200)), Some(ActionKind::Install));
     assert_eq!(scene.step_after(millis(200)).unwrap().why, "install while drained");

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fleet::{host, row, start, step, version};
 use crate::release::{desired, history, observed};
+use jiff::SignedDuration;
 use model::*;
 use planner::plan;
 use proptest::prelude::*;
@@ -122,4 +123,49 @@ fn a_canary_that_weighs_as_much_as_all_others_is_shown_with_half_of_it() {
     let planned = plan(&desired, &seen, &history(&["1.1"]), start());
     let achieved: Vec<f64> = planned.shares.iter().map(|share| share.achieved).collect();
     assert_eq!(achieved, [50.0, 50.0]);
+}
+
+#[test]
+fn what_only_the_canary_serves_is_shown_as_all_of_it() {
+    let (desired, mut seen) = ready_for_a_share(50, 2, &[vec![0; 4], vec![0; 4]]);
+    for (node, canary) in NODES.into_iter().flat_map(|node| [(node, "web-cny-01"), (node, "web-cny-02")]) {
+        row(&mut seen, node, canary).weight = 50;
+    }
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    let achieved: Vec<f64> = planned.shares.iter().map(|share| share.achieved).collect();
+    assert_eq!(achieved, [100.0, 100.0]);
+}
+
+#[test]
+fn weights_that_were_refused_are_set_again_when_their_time_has_come() {
+    let (desired, seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let mut memory = history(&["1.1"]);
+    let failure =
+        Failure { kind: FailureKind::LoadBalancerRefused, what: "fe-01".into(), detail: String::new() };
+    let mut refused = |until| {
+        let (action, failure) = (ActionKind::Weigh, failure.clone());
+        let trouble =
+            history::Trouble { version: version("1.1"), action, failure, times: 1, attempts: 1, until };
+        memory.troubles.insert("fe-01".into(), trouble);
+        NODES.map(|node| told(&plan(&desired, &seen, &memory, start()), node).len())
+    };
+    assert_eq!(refused(start() + SignedDuration::from_secs(1)), [0, 2]);
+    assert_eq!(refused(start()), [2, 2]);
+}
+
+#[test]
+fn a_share_stays_until_somebody_has_begun_with_the_canarys_next_release() {
+    let (mut desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    for (node, canary) in NODES.into_iter().flat_map(|node| [(node, "web-cny-01"), (node, "web-cny-02")]) {
+        row(&mut seen, node, canary).weight = 10;
+    }
+    desired.ranks.push(version("1.2"));
+    desired.canary.as_mut().unwrap().version = version("1.2");
+    desired.exceptions.holds =
+        vec![Hold { scope: HoldScope::Canary, reason: "holidays".into(), until: None }];
+    let mut memory = history(&["1.1"]);
+    memory.progress.share =
+        Some(model::progress::ReachedShare { version: version("1.1"), weight: 5, at: start() });
+    let planned = plan(&desired, &seen, &memory, start());
+    NODES.into_iter().for_each(|node| assert_eq!(told(&planned, node), [].into()));
 }
