@@ -200,11 +200,8 @@ impl<'s, 'a> Pass<'s, 'a> {
         }
         match next {
             Next::Done => {}
-            Next::DoneBut(reason) => {
-                let wake = reason.until();
-                let wait = Wait { wake, ..Wait::new(reason) };
-                self.wait_for(Subject::Host(host.name.clone()), wait);
-            }
+            // When an exception ends is waited for anyway.
+            Next::DoneBut(reason) => self.wait_for(Subject::Host(host.name.clone()), Wait::new(reason)),
             Next::Wait(wait) => self.wait_for(Subject::Host(host.name.clone()), wait),
             Next::Step(action @ Action::Download { .. }, why) => self.download(host, action, why),
             Next::Step(action @ Action::PauseAgent { .. }, why) => self.pause(host, action, why),

@@ -361,6 +361,11 @@ fn the_canary_waits_for_a_main_track_that_soaks_and_not_for_one_that_only_a_pers
     let gitaly = main.stages.iter().find(|stage| stage.stage.as_str() == "gitaly").unwrap();
     let until = start() + SignedDuration::from_mins(10);
     assert_eq!(gitaly.standing, StageStanding::Watching { until });
+    let mut red = seen.clone();
+    set_gate(&mut red, Verdict::Red, start());
+    let told: Vec<_> = plan(&desired, &red, &memory, start()).waiting.into_iter().map(|w| w.reason).collect();
+    assert!(told.iter().any(|reason| matches!(reason, Reason::GateNotGreen { .. })), "{told:?}");
+    assert!(!told.iter().any(|reason| matches!(reason, Reason::Soaking { .. })), "red is no soak: {told:?}");
     let kind = FailureKind::JobFailed;
     let failure = Failure { kind, what: "exit 1".into(), detail: String::new() };
     let mut halted = memory.clone();

@@ -326,6 +326,52 @@ fn a_host_that_comes_back_from_being_out_finds_what_others_took_out_and_not_our_
     assert!(planned.observe.contains(&Scope::Node("fe-02".into())), "{:?}", planned.observe);
 }
 
+/// web-01 was declared out and drained by us, and is back; the fleet wants another release.
+fn back_from_being_out() -> (Desired, Observed, History) {
+    let desired = desired(10, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let mut memory = history();
+    let id = |node: &str| RowId { node: node.into(), backend: "web".into(), server: "web-01".into() };
+    let rows = ["fe-01", "fe-02"].map(id).into();
+    let retire = step("retire", "web-01", Action::Retire { rows, found: Default::default() });
+    happens(&mut memory, start(), retire, Ok(Outcome::Changed(String::new())));
+    for node in ["fe-01", "fe-02"] {
+        let out = row(&mut seen, node, "web-01");
+        (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
+    }
+    (desired, seen, memory)
+}
+
+#[test]
+fn who_comes_back_from_being_out_in_a_freeze_is_given_back_with_what_it_runs() {
+    let (mut desired, mut seen, memory) = back_from_being_out();
+    host(&mut seen, "web-01").staged.clear();
+    let next = |desired: &Desired| {
+        let planned = plan(desired, &seen, &memory, start());
+        planned.steps.iter().find(|step| step.host.as_str() == "web-01").map(|step| step.action.kind())
+    };
+    assert_eq!(next(&desired), Some(ActionKind::Download));
+    desired.fleet.policy.freezes.push(Freeze {
+        reason: "weekend".into(),
+        from: Moment::Once("2026-11-22T06:00:00".parse().unwrap()),
+        to: Moment::Once("2026-11-23T06:00:00".parse().unwrap()),
+        zone: "UTC".into(),
+        in_flight: InFlightAtFreeze::FinishHost,
+    });
+    assert_eq!(next(&desired), Some(ActionKind::Claim));
+}
+
+#[test]
+fn a_plan_is_made_again_when_a_host_is_no_longer_out() {
+    let (mut desired, seen, memory) = back_from_being_out();
+    let until = start() + SignedDuration::from_secs(5);
+    let what = OutTarget::Host("web-01".into());
+    desired.exceptions.outs = vec![Out { what, reason: "disk".into(), until: Some(until) }];
+    desired.exceptions.holds = vec![Hold { scope: HoldScope::All, reason: "holidays".into(), until: None }];
+    assert_eq!(plan(&desired, &seen, &memory, start()).wake, Some(until));
+}
+
 #[test]
 fn an_earlier_release_goes_forward_as_long_as_nothing_later_runs() {
     let desired = desired(4, "1.1", &["1.0", "1.1", "1.2"]);

@@ -169,3 +169,18 @@ fn a_share_stays_until_somebody_has_begun_with_the_canarys_next_release() {
     let planned = plan(&desired, &seen, &memory, start());
     NODES.into_iter().for_each(|node| assert_eq!(told(&planned, node), [].into()));
 }
+
+#[test]
+fn a_canary_that_weighs_too_much_may_leave_and_a_main_server_may_not() {
+    let (mut desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    for (node, canary) in NODES.into_iter().flat_map(|node| [(node, "web-cny-01"), (node, "web-cny-02")]) {
+        row(&mut seen, node, canary).weight = 90;
+    }
+    for (out, leaves) in [("web-cny-01", true), ("web-01", false)] {
+        let what = OutTarget::Host(out.into());
+        desired.exceptions.outs = vec![Out { what, reason: "disk replaced".into(), until: None }];
+        let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+        let retired = planned.steps.iter().any(|step| step.action.kind() == ActionKind::Retire);
+        assert_eq!(retired, leaves, "{out}: {:?}", planned.waiting);
+    }
+}
