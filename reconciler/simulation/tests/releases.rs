@@ -12,7 +12,6 @@ use model::*;
 use sample::*;
 use simulation::{Fate, MemoryJournal, MigrationRow, Promise, Settings, SimSource, SimWorld};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 /// A world with canaries, a database and agents, with the commits that its steps are judged by.
 struct Site {
@@ -42,7 +41,7 @@ impl Site {
     }
 
     async fn act(&self, step: Step) -> Result<Outcome, Failure> {
-        self.world.act(&step, &CancellationToken::new()).await
+        act_marked(&self.world, &step).await
     }
 
     async fn must(&self, id: &str, name: &str, action: Action) {

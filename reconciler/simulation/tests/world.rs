@@ -16,7 +16,7 @@ fn world(seed: u64) -> SimWorld {
 }
 
 async fn act(world: &SimWorld, step: Step) -> Result<Outcome, Failure> {
-    world.act(&step, &CancellationToken::new()).await
+    act_marked(world, &step).await
 }
 
 async fn must(world: &SimWorld, id: &str, name: &str, action: Action) {
@@ -463,4 +463,21 @@ async fn a_drain_by_a_person_during_ours_cannot_be_told_apart_and_counts_as_ours
     must(&world, "d", "web-1", drain("web-1")).await;
     must(&world, "r", "web-1", ready("web-1")).await;
     assert_eq!(promises(&world), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_done_on_a_host_without_our_own_mark() {
+    let world = world(1);
+    let refused = async |step: &Step| {
+        let result = world.act(step, &CancellationToken::new()).await;
+        result.err().map(|failure| failure.kind)
+    };
+    let bare = step("i1", "web-1", install("2"));
+    assert_eq!(refused(&bare).await, Some(FailureKind::Superseded));
+    let claim = Action::Claim { found: Default::default() };
+    assert_eq!(refused(&step("c1", "web-1", claim)).await, None);
+    let of_a_later_life = Step { generation: Generation(2), ..step("i2", "web-1", install("2")) };
+    assert_eq!(refused(&of_a_later_life).await, Some(FailureKind::Superseded), "it has not claimed yet");
+    must(&world, "d1", "web-1", drain("web-1")).await;
+    assert_eq!(refused(&bare).await, None);
 }

@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engine::World;
 use jiff::{SignedDuration, Timestamp};
 use model::*;
+use simulation::SimWorld;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) fn version(text: &str) -> Version {
     Version::parse(text).expect("tests write valid versions")
@@ -219,4 +222,13 @@ pub(crate) fn whole_release() -> Desired {
         incorporated_in: Vec::new(),
     });
     desired
+}
+
+/// Does a step. A host that nobody has claimed carries our mark before it is worked on, as the service sees to.
+pub(crate) async fn act_marked(world: &SimWorld, step: &Step) -> Result<Outcome, Failure> {
+    let bare = !matches!(step.action, Action::Claim { .. } | Action::Release | Action::Download { .. });
+    if bare && step.generation == Generation(1) && world.is_free(&step.host) {
+        world.other_service_claims(&step.host, "reconcile", true);
+    }
+    world.act(step, &CancellationToken::new()).await
 }
