@@ -3,6 +3,9 @@
 //! `prove --seeds N --from SEED` lives many, on every core; `prove --seed S` lives one and tells all of it. Ends with 1 at
 //! the first broken promise, 64 when it is asked for something else.
 //!
+//! `prove --seeds N --keep-going` does not stop there: it names every seed whose life goes wrong, and ends with 1 when there
+//! was one.
+//!
 //! A life that went wrong is made smaller, after `--seeds`, or by `prove --seed S --shrink`: what is left of its scenario,
 //! and all of what happens in it, is told.
 //!
@@ -25,7 +28,7 @@ use simulation::{Catch, Catcher, Ending, Lived, Sabotage, Scenario, Tally, live_
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str =
-    "usage: prove --seeds N [--from SEED] | prove --seed SEED [--shrink] | prove --sabotage [--seeds N]";
+    "usage: prove --seeds N [--from SEED] [--keep-going] | prove --seed SEED [--shrink] | prove --sabotage [--seeds N]";
 
 /// How many lives a defect may hide in.
 const HUNTED: u64 = 500;
@@ -36,11 +39,12 @@ const TELL: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (mut seeds, mut from, mut seed) = (None, 1, None);
-    let (mut sabotage, mut shrinks) = (false, false);
+    let (mut sabotage, mut shrinks, mut keeps_going) = (false, false, false);
     while let Some(name) = arguments.next() {
         match name.as_str() {
             "--sabotage" => sabotage = true,
             "--shrink" => shrinks = true,
+            "--keep-going" => keeps_going = true,
             _ => match (name.as_str(), arguments.next().and_then(|number| number.parse::<u64>().ok())) {
                 ("--seeds", Some(number)) => seeds = Some(number),
                 ("--from", Some(number)) => from = number,
@@ -53,7 +57,7 @@ fn main() -> ExitCode {
         (seeds, None) if sabotage && !shrinks => hunt(seeds.unwrap_or(HUNTED)),
         (None, Some(seed)) if shrinks && !sabotage => one_made_smaller(seed),
         (None, Some(seed)) if !sabotage => one(seed),
-        (Some(seeds), None) if !shrinks => many(from, seeds),
+        (Some(seeds), None) if !shrinks => many(from, seeds, keeps_going),
         _ => usage(),
     }
 }
@@ -156,10 +160,11 @@ struct Race {
     next: AtomicU64,
     end: u64,
     broken: AtomicBool,
+    keeps_going: bool,
 }
 
-fn many(from: u64, seeds: u64) -> ExitCode {
-    let race = Race { next: AtomicU64::new(from), end: from + seeds, broken: AtomicBool::new(false) };
+fn many(from: u64, seeds: u64, keeps_going: bool) -> ExitCode {
+    let race = Race { next: AtomicU64::new(from), end: from + seeds, broken: AtomicBool::new(false), keeps_going };
     let began = Instant::now();
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let results: Vec<Worked> = std::thread::scope(|scope| {
@@ -172,7 +177,9 @@ fn many(from: u64, seeds: u64) -> ExitCode {
     let mut all = Worked::default();
     results.into_iter().for_each(|worked| all.add(worked));
     all.print(began.elapsed());
-    match all.failed.into_iter().min_by_key(|(seed, _)| *seed) {
+    all.failed.sort_by_key(|(seed, _)| *seed);
+    match all.failed.into_iter().next() {
+        Some((seed, ending)) if keeps_going => tell(seed, &ending),
         Some((seed, ending)) => {
             let told = tell(seed, &ending);
             ending.caught_by().map_or(told, |by| told_smaller(seed, by))
@@ -203,7 +210,10 @@ impl Race {
             worked.events.push(lived.events);
             worked.tally.add(&lived.tally);
             if lived.ending != Ending::Kept {
-                self.broken.store(true, Ordering::Relaxed);
+                self.broken.store(!self.keeps_going, Ordering::Relaxed);
+                if let (true, Some(by)) = (self.keeps_going, lived.ending.caught_by()) {
+                    eprintln!("seed {seed}: {by} is broken");
+                }
                 worked.failed.push((seed, lived.ending));
             }
         }
