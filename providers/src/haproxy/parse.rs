@@ -129,7 +129,7 @@ pub fn parse_node(text: &str) -> Result<NodeState, Unreadable> {
     if let sessions @ 1.. = u32::try_from(silent.len()).unwrap_or(u32::MAX) {
         rows.keys().for_each(|key| add(&mut old_sessions, key.clone(), sessions));
     }
-    let process = format!("{pid}@{start}");
+    let process = format!("{pid}@{start}").into();
     Ok(NodeState { process, rows, sticky, old_sessions, last_generation: last_generation(&parts)? })
 }
 
@@ -157,11 +157,11 @@ fn rows(answers: &str) -> Result<(BTreeMap<Key, Row>, BTreeSet<BackendName>), Un
             sticky.insert(BackendName::from(backend));
         }
         let row = Row {
-            status: stat.get(line, "status")?.to_owned(),
+            status: stat.get(line, "status")?.into(),
             admin: admin_of(servers.number(known, "srv_admin_state")?),
             weight: servers.number(known, "srv_uweight")?,
             sessions: stat.number(line, "scur")?.saturating_add(stat.number(line, "qcur")?),
-            address: servers.get(known, "srv_addr")?.to_owned(),
+            address: servers.get(known, "srv_addr")?.into(),
             check: check_of(stat.get(line, "check_status")?, servers.number(known, "srv_check_state")?),
         };
         rows.insert((BackendName::from(backend), ServerName::from(server)), row);

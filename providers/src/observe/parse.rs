@@ -90,10 +90,10 @@ pub fn parse_host(text: &str, role: &Role) -> Result<HostState, Unreadable> {
     let (job, in_doubt) = jobs(&answer)?;
     let health = health(&answer, role, &services)?;
     Ok(HostState {
-        machine_id: answer.line("machine-id")?.to_owned(),
-        boot_id: answer.line("boot-id")?.to_owned(),
-        codename: answer.line("codename")?.to_owned(),
-        addresses: answer.part("addresses")?.split_whitespace().map(str::to_owned).collect(),
+        machine_id: answer.line("machine-id")?.into(),
+        boot_id: answer.line("boot-id")?.into(),
+        codename: answer.line("codename")?.into(),
+        addresses: answer.part("addresses")?.split_whitespace().map(Into::into).collect(),
         packages,
         dpkg_interrupted: answer.lines("interrupted")?.next().is_some(),
         staged: staged(&answer)?,
@@ -132,7 +132,7 @@ fn packages(answer: &Answer<'_>) -> Result<BTreeMap<PackageName, PackageState>, 
         let state = PackageState {
             version: version("package version", number)?,
             installed: status.get(1..) == Some("i ") && !waits,
-            status: if waits { format!("{status}, not configured yet") } else { status.to_owned() },
+            status: if waits { format!("{status}, not configured yet").into() } else { status.into() },
             held: status.starts_with('h'),
         };
         packages.insert(PackageName::from(name), state);
@@ -249,7 +249,7 @@ fn services(answer: &Answer<'_>, role: &Role) -> Result<BTreeMap<ServiceName, Se
             service.name.clone(),
             ServiceState {
                 active,
-                state,
+                state: state.into(),
                 pid,
                 uptime,
                 started_after_unpack: pid.and_then(|pid| clocks.started_after_unpack(pid)),
@@ -378,7 +378,7 @@ mod tests {
             (state.codename.as_str(), state.machine_id.len(), state.boot_id.len()),
             ("bookworm", 32, 36)
         );
-        assert_eq!(state.addresses, BTreeSet::from(["10.77.0.13".to_owned()]));
+        assert_eq!(state.addresses, BTreeSet::from(["10.77.0.13".into()]));
         let shop = &state.packages["shop"];
         assert_eq!(
             (&shop.version, shop.installed, shop.status.as_str()),

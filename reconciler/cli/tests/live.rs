@@ -168,7 +168,7 @@ async fn looking_changes_nothing_and_tells_what_is_there(bench: &Bench<'_>) {
     assert!(state.packages["shop"].installed && !state.packages["shop"].held, "{state:?}");
     assert_eq!(running(&state), Running::Version(version(demo::FIRST)), "{state:?}");
     assert_eq!(state.health, HealthState::Healthy);
-    assert!(state.addresses.contains(&bench.lab.host("web-01").unwrap().address().to_string()));
+    assert!(state.addresses.contains(bench.lab.host("web-01").unwrap().address().to_string().as_str()));
     assert_eq!((state.claim, state.job, state.in_doubt.len()), (None, None, 0));
     assert!(!state.machine_id.is_empty() && !state.boot_id.is_empty() && !state.dpkg_interrupted);
     bench.sh("web-01", "test ! -e /var/lib/reconcile");

@@ -6,7 +6,7 @@ use std::mem::{Discriminant, discriminant};
 use jiff::{SignedDuration, Timestamp};
 use model::{
     Desired, EnvironmentName, Event, Fact, History, HostName, HostState, Observed, Plan, Reason, ReleaseEdit,
-    Scope, Standing, Subject, Waiting,
+    Scope, SmolStr, Standing, Subject, Waiting,
 };
 
 use crate::linter::{Finding, lint};
@@ -105,7 +105,7 @@ impl Environment {
     }
 
     /// A host's machine-id, as last seen.
-    pub(crate) fn machine_id(&self, host: &HostName) -> Option<String> {
+    pub(crate) fn machine_id(&self, host: &HostName) -> Option<SmolStr> {
         self.observed.host(host).map(|state| state.machine_id.clone()).filter(|id| !id.is_empty())
     }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use model::{
     CommitId, EnvironmentName, Failure, FailureKind, Observed, Outcome, Reading, ReleaseEdit, Scope, Step,
     StepId,
@@ -11,7 +12,7 @@ use model::{
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, read_at};
+use crate::clock::read_at;
 use crate::seams::{Source, World};
 
 /// The end of something that the service began.
@@ -41,15 +42,14 @@ enum Begun {
 /// Tasks under way. Dropping it abandons them; jobs on hosts go on, and are found again.
 pub(crate) struct Executor<W> {
     world: Arc<W>,
-    clock: Clock<W>,
     cancel: CancellationToken,
     tasks: JoinSet<Done>,
     begun: HashMap<Id, Begun>,
 }
 
 impl<W: World> Executor<W> {
-    pub(crate) fn new(world: Arc<W>, clock: Clock<W>, cancel: CancellationToken) -> Self {
-        Self { world, clock, cancel, tasks: JoinSet::new(), begun: HashMap::new() }
+    pub(crate) fn new(world: Arc<W>, cancel: CancellationToken) -> Self {
+        Self { world, cancel, tasks: JoinSet::new(), begun: HashMap::new() }
     }
 
     pub(crate) fn act(&mut self, step: Step) {
@@ -72,10 +72,10 @@ impl<W: World> Executor<W> {
         });
     }
 
-    pub(crate) fn look(&mut self, environment: EnvironmentName, scope: Scope) {
+    /// Reads. What is seen is as old as `began`, which is now or a moment ago.
+    pub(crate) fn look(&mut self, environment: EnvironmentName, scope: Scope, began: Timestamp) {
         let world = self.world.clone();
         let begun = Begun::Look { environment: environment.clone(), scope: scope.clone() };
-        let began = self.clock.now();
         let task = self.tasks.spawn(async move {
             let observed = read_at(world.observe(&scope).await, began);
             Done::Looked { environment, scope, observed }

@@ -1,6 +1,6 @@
 //! The service's memory: the journal, and the histories folded from it, always in step.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use model::{EnvironmentName, Event, Histories, History, Recorded};
@@ -12,6 +12,24 @@ use crate::seams::{Journal, JournalError, World};
 /// Events that a slow reader may lag behind before it misses some: a rollout of some hundred hosts.
 const EVENT_BACKLOG: usize = 4096;
 
+/// What is told to whoever listens. Before anybody does, there is no backlog. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Events(Arc<OnceLock<broadcast::Sender<Recorded>>>);
+
+impl Events {
+    /// Every event from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Recorded> {
+        self.0.get_or_init(|| broadcast::channel(EVENT_BACKLOG).0).subscribe()
+    }
+
+    fn tell(&self, recorded: Recorded) {
+        if let Some(listeners) = self.0.get() {
+            // Nobody listening any more is no error.
+            let _ = listeners.send(recorded);
+        }
+    }
+}
+
 /// Owned by the service loop alone.
 pub(crate) struct Memory<J> {
     journal: Arc<J>,
@@ -19,7 +37,7 @@ pub(crate) struct Memory<J> {
     /// Ends of steps that could not be written yet. Until they are, their steps count as in flight.
     unwritten: Vec<(Timestamp, Event)>,
     error: Option<String>,
-    events: broadcast::Sender<Recorded>,
+    events: Events,
 }
 
 impl<J: Journal> Memory<J> {
@@ -41,13 +59,13 @@ impl<J: Journal> Memory<J> {
             service: service.to_owned(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let (events, _) = broadcast::channel(EVENT_BACKLOG);
-        let mut memory = Self { journal, histories, unwritten: Vec::new(), error: None, events };
+        let (unwritten, error, events) = (Vec::new(), None, Events::default());
+        let mut memory = Self { journal, histories, unwritten, error, events };
         memory.write(clock.now(), &[started])?;
         Ok((memory, clock))
     }
 
-    pub(crate) fn sender(&self) -> broadcast::Sender<Recorded> {
+    pub(crate) fn events(&self) -> Events {
         self.events.clone()
     }
 
@@ -110,8 +128,7 @@ impl<J: Journal> Memory<J> {
             if let Err(illegal) = self.histories.apply(&recorded) {
                 tracing::error!(seq = recorded.seq, %illegal, "an event cannot follow; this is a bug, please report it");
             }
-            // Nobody listening is no error.
-            let _ = self.events.send(recorded);
+            self.events.tell(recorded);
         }
         Ok(())
     }

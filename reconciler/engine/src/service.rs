@@ -15,7 +15,7 @@ use crate::departures::departed;
 use crate::environment::Environment;
 use crate::executor::{Committed, Done, Executor};
 use crate::linter::{Finding, Promise};
-use crate::memory::Memory;
+use crate::memory::{Events, Memory};
 use crate::readings::{accepted_event, refusal, watch_source};
 use crate::refusals::{REFUSED_RETRY, Refusals};
 use crate::report::{REPORT_FORMAT, Report};
@@ -51,13 +51,13 @@ pub struct Handle {
     /// The newest standings.
     pub standings: watch::Receiver<Standings>,
     refusals: watch::Receiver<Refusals>,
-    events: broadcast::Sender<Recorded>,
+    events: Events,
 }
 
 impl Handle {
     /// Every event from now on.
     pub fn events(&self) -> broadcast::Receiver<Recorded> {
-        self.events.subscribe()
+        self.events.listen()
     }
 
     /// Plans that this service has refused, also after its end. A test of the whole service fails on any.
@@ -109,9 +109,9 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             requests: requests_in,
             standings: standings_out,
             refusals: refusals_out,
-            events: memory.sender(),
+            events: memory.events(),
         };
-        let executor = Executor::new(world, clock.clone(), stop.clone());
+        let executor = Executor::new(world, stop.clone());
         let service = Self {
             clock,
             source,
@@ -135,20 +135,26 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     /// hosts is found again by the next service.
     pub async fn run(mut self) {
         let mut readings = watch_source(self.source.clone(), self.clock.clone(), self.stop.clone());
+        let (stop, sleep) = (self.stop.clone(), sleep_until(self.turn.at()));
+        let stopped = stop.cancelled();
+        tokio::pin!(stopped, sleep);
         loop {
             if self.turn.at() <= Instant::now() {
                 self.pass();
             }
             let wake = self.look_at_what_is_due().min(self.turn.at());
+            if sleep.deadline() != wake {
+                sleep.as_mut().reset(wake);
+            }
             // In this order, so that two things at one moment always go the same way: people first, then git, then ends,
             // all of which are gathered below. Every arm is safe to drop: what is not taken stays in its queue.
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => break,
+                () = &mut stopped => break,
                 Some(request) = self.requests.recv() => self.answer(request).await,
                 Some((at, reading)) = readings.recv() => self.read(at, reading),
                 done = self.executor.next() => self.take(done),
-                () = sleep_until(wake) => {}
+                () = &mut sleep => {}
             }
             self.gather().await;
         }
@@ -170,12 +176,17 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     /// Reads what is due, which needs no plan. Returns when something is due again.
     fn look_at_what_is_due(&mut self) -> Instant {
         let now = self.clock.now();
+        let mut next: Option<Timestamp> = None;
         for (name, environment) in &mut self.environments {
-            for scope in environment.begins_looking(BTreeSet::new(), now) {
-                self.executor.look(name.clone(), scope);
+            let mut at = environment.next_look();
+            if at.is_some_and(|at| at <= now) {
+                for scope in environment.begins_looking(BTreeSet::new(), now) {
+                    self.executor.look(name.clone(), scope, now);
+                }
+                at = environment.next_look();
             }
+            next = next.into_iter().chain(at).min();
         }
-        let next = self.environments.values().filter_map(Environment::next_look).min();
         in_time(now, next)
     }
 
@@ -207,7 +218,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let edit = if acts { environment.edit_to_write(now) } else { None };
         let news = environment.news(history);
         for scope in environment.begins_looking(observe, now) {
-            self.executor.look(name.clone(), scope);
+            self.executor.look(name.clone(), scope, now);
         }
         if let Some(edit) = edit {
             self.executor.commit(self.source.clone(), edit);
@@ -298,7 +309,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         self.memory.keep(now, Event::StepFinished { environment: environment.clone(), step, result });
         if let Some(holder) = self.environments.get_mut(&environment) {
             for scope in holder.asks_for(touched, now) {
-                self.executor.look(environment.clone(), scope);
+                self.executor.look(environment.clone(), scope, now);
             }
         }
         self.decides_soon();

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BackendId, Floor, HostName, Reason, Role, RoleName, Track};
 
-use crate::survey::{HostView, RowView, Survey};
+use crate::rows::RowView;
+use crate::survey::{HostView, Survey};
 
 /// Servers of one backend and track on one node that are in rotation.
 #[derive(Clone, Copy, Default)]

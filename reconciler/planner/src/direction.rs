@@ -1,7 +1,5 @@
 //! Which way a change goes. Git history decides, never version order: release candidates sort above the final.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use model::{Desired, Direction, HostName, HostState, Observed, Reason, Role, Track, Version};
 
@@ -30,19 +28,15 @@ pub(crate) fn direction(
     let above = present.iter().find(|(package, _)| target.dpkg_cmp(package).is_lt());
     match above {
         Some((package, _)) => {
-            Err(Reason::DirectionUnknown { target: target.clone(), observed: package.clone() })
+            Err(Reason::DirectionUnknown { target: target.clone(), observed: (*package).clone() })
         }
         None => Ok(Direction::Forward),
     }
 }
 
-fn among_known(
-    desired: &Desired,
-    target: &Version,
-    present: &BTreeSet<(Version, Option<usize>)>,
-) -> Direction {
+fn among_known(desired: &Desired, target: &Version, present: &[(&Version, Option<usize>)]) -> Direction {
     let own = desired.rank(target);
-    let later = |(package, rank): &(Version, Option<usize>)| match rank {
+    let later = |(package, rank): &(&Version, Option<usize>)| match rank {
         Some(rank) => Some(*rank) > own,
         None => target.dpkg_cmp(package).is_lt(),
     };
@@ -50,23 +44,25 @@ fn among_known(
 }
 
 /// Package versions on a track's hosts other than the target's, each with the rank of the release it belongs to. Hosts
-/// that are declared out tell nothing.
-fn versions_present(
-    desired: &Desired,
-    observed: &Observed,
+/// that are declared out tell nothing. In order, each once.
+fn versions_present<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
     track: Track,
     now: Timestamp,
-) -> BTreeSet<(Version, Option<usize>)> {
+) -> Vec<(&'a Version, Option<usize>)> {
     let target = desired.target_of(track);
-    let mut present = BTreeSet::new();
+    let mut present = Vec::new();
     for role in desired.fleet.roles.iter().filter(|role| role.track == track) {
         for (codename, version) in versions_of_role(desired, role, observed, now) {
-            let of = |release: &Version| role.package_version(release, codename) == *version;
+            let of = |release: &Version| role.is_package_of(version, release, codename);
             if !of(target) {
-                present.insert((version.clone(), desired.ranks.iter().position(of)));
+                present.push((version, desired.ranks.iter().position(of)));
             }
         }
     }
+    present.sort_unstable();
+    present.dedup();
     present
 }
 

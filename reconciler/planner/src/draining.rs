@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use model::{Action, Admin, OnTimeout, ReadyBecause, Reason, RowId, Scope};
 
 use crate::next::{Next, Wait, node_scopes};
-use crate::survey::{ClaimView, HostView, RowView, Survey};
+use crate::rows::RowView;
+use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::{AT_ONCE, DRAIN_SETTLE, UNWELL_REFRESH, WATCH};
 
 /// What a claimed host still needs before it may be changed; none: it is drained, or has no rows of ours.
@@ -14,7 +15,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     if host.rows.is_empty() {
         return None;
     }
-    if let Err(wait) = rows_are_known(survey, host) {
+    if let Err(wait) = rows_are_known(host) {
         return Some(Next::Wait(wait));
     }
     if let Some(next) = no_longer_foreign(survey, host) {
@@ -27,7 +28,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     // A journal that was lost does not know of the drain: not before our mark there.
     let claimed_at = || host.state().and_then(|state| state.claim.as_ref()).map(|claim| claim.at);
     let since = drained_at.or_else(claimed_at).unwrap_or(survey.now);
-    if !settled(survey, host, since) {
+    if !settled(host, since) {
         // A reading of right after the drain is too early by a little: the next one is not waited for any longer.
         let wait = draining(host, since, survey.now).watching(node_scopes(host), DRAIN_SETTLE);
         return Some(Next::Wait(wait.until(since + DRAIN_SETTLE)));
@@ -43,9 +44,8 @@ pub(crate) fn leaving(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> 
         return None;
     }
     let last = survey.history.last_action.get(host.name);
-    let read_since = |row: &RowView<'_>| {
-        survey.observed.nodes.get(row.node).is_some_and(|fact| last.is_none_or(|last| *last <= fact.at))
-    };
+    let read_since =
+        |row: &RowView<'_>| row.fact.is_some_and(|fact| last.is_none_or(|last| *last <= fact.at));
     if !host.rows.iter().all(read_since) {
         let older = host.rows.iter().filter(|row| !read_since(row));
         let scopes = older.map(|row| Scope::Node(row.node.clone())).collect();
@@ -68,14 +68,14 @@ pub(crate) fn no_longer_foreign(survey: &Survey<'_>, host: &HostView<'_>) -> Opt
 }
 
 /// Every row of the host is seen, fresh, and points to it.
-pub(crate) fn rows_are_known(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
-    rows_are_fresh(survey, host)?;
-    rows_are_seen(survey, host)
+pub(crate) fn rows_are_known(host: &HostView<'_>) -> Result<(), Wait> {
+    rows_are_fresh(host)?;
+    rows_are_seen(host)
 }
 
 /// Every node of the host was read after the last action there, a moment ago.
-pub(crate) fn rows_are_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
-    if host.rows.iter().all(|row| survey.node_is_fresh(row.node)) {
+pub(crate) fn rows_are_fresh(host: &HostView<'_>) -> Result<(), Wait> {
+    if host.rows.iter().all(|row| row.is_fresh) {
         return Ok(());
     }
     Err(Wait::new(Reason::FreshFacts).reading(node_scopes(host)))
@@ -83,18 +83,18 @@ pub(crate) fn rows_are_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> Result
 
 /// Also the nodes that are declared out were read a moment ago, which nobody watches: the mark says what others had taken out
 /// there as well. One that could not be seen may be dead, and is not asked again.
-pub(crate) fn aside_is_read(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
-    let answers = |node| survey.observed.nodes.get(node).is_none_or(|fact| fact.value.is_ok());
-    let unread = host.aside.iter().filter(|row| answers(row.node) && !survey.node_is_fresh(row.node));
+pub(crate) fn aside_is_read(host: &HostView<'_>) -> Result<(), Wait> {
+    let answers = |row: &RowView<'_>| row.fact.is_none_or(|fact| fact.value.is_ok());
+    let unread = host.aside.iter().filter(|row| answers(row) && !row.is_fresh);
     let scopes: BTreeSet<Scope> = unread.map(|row| Scope::Node(row.node.clone())).collect();
     if scopes.is_empty() { Ok(()) } else { Err(Wait::new(Reason::FreshFacts).reading(scopes)) }
 }
 
 /// Every row of the host was seen, however long ago, and points to it.
-pub(crate) fn rows_are_seen(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
+pub(crate) fn rows_are_seen(host: &HostView<'_>) -> Result<(), Wait> {
     for row in &host.rows {
-        match survey.observed.nodes.get(row.node).map(|fact| &fact.value) {
-            None => return rows_are_fresh(survey, host),
+        match row.fact.map(|fact| &fact.value) {
+            None => return rows_are_fresh(host),
             Some(Err(unknown)) => {
                 let (node, kind, detail) = (row.node.clone(), unknown.kind, unknown.detail.clone());
                 let wait = Wait::new(Reason::NodeUnknown { node, kind, detail });
@@ -120,8 +120,8 @@ fn row_is_the_hosts<'a>(host: &HostView<'a>, row: &RowView<'a>) -> Result<(), Wa
 }
 
 /// Every node was read long enough after the drain.
-fn settled(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> bool {
-    let read_at = |row: &RowView<'_>| survey.observed.nodes.get(row.node).map(|fact| fact.at);
+fn settled(host: &HostView<'_>, since: Timestamp) -> bool {
+    let read_at = |row: &RowView<'_>| row.fact.map(|fact| fact.at);
     host.our_rows().all(|row| read_at(row).is_some_and(|at| at >= since + DRAIN_SETTLE))
 }
 

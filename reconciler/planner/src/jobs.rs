@@ -186,7 +186,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, errand: Option<&Err
     if errand.is_none() && !host.claim.is_ours() {
         return Next::Done;
     }
-    let state = match seen(survey, host) {
+    let state = match seen(host) {
         Ok(state) => state,
         Err(wait) => return Next::Wait(wait),
     };

@@ -1,7 +1,5 @@
 //! A lane is a track on its way to its target: which way, in which order, and in which mode.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use model::{Desired, Direction, Emergency, Observed, Reason, Role, RoleName, Run, Stage, Track, Version};
 
@@ -99,13 +97,7 @@ fn lane<'a>(
     track: Track,
     direction: Result<Direction, Reason>,
 ) -> Option<Lane<'a>> {
-    let roles: BTreeMap<&RoleName, &Role> = desired
-        .fleet
-        .roles
-        .iter()
-        .filter(|role| role.track == track)
-        .map(|role| (&role.name, role))
-        .collect();
+    let roles = || desired.fleet.roles.iter().filter(|role| role.track == track);
     let target = desired.target_of(track);
     let back = direction == Ok(Direction::Back);
     let emergency = desired.emergency(target);
@@ -117,7 +109,7 @@ fn lane<'a>(
     };
     let mut rungs: Vec<Rung<'_>> = Vec::new();
     for stage in stages.iter().filter(|stage| stage.track == track) {
-        rungs.extend(rungs_of(stage, &roles).filter(needed));
+        rungs.extend(rungs_of(stage, roles).filter(needed));
     }
     if back {
         rungs.reverse();
@@ -144,15 +136,16 @@ fn mark_last(rungs: &mut [Rung<'_>]) {
     }
 }
 
-fn rungs_of<'a>(
+fn rungs_of<'a, Roles: Iterator<Item = &'a Role>>(
     stage: &'a Stage,
-    roles: &BTreeMap<&RoleName, &'a Role>,
-) -> impl Iterator<Item = Rung<'a>> + use<'a> {
+    roles: impl Fn() -> Roles,
+) -> impl Iterator<Item = Rung<'a>> {
     let works = match &stage.run {
         Run::Migrate => vec![Work::Migrate],
         Run::PostMigrate => vec![Work::PostMigrate],
         Run::Deploy { roles: names, in_order } => {
-            let deployed: Vec<&Role> = names.iter().filter_map(|name| roles.get(name).copied()).collect();
+            let deployed: Vec<&Role> =
+                names.iter().filter_map(|name| roles().find(|role| role.name == *name)).collect();
             match in_order {
                 true => deployed.into_iter().map(|role| Work::Deploy(vec![role])).collect(),
                 false => vec![Work::Deploy(deployed)],

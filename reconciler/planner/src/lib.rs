@@ -19,6 +19,7 @@ mod position;
 mod preview;
 mod refusals;
 mod returning;
+mod rows;
 mod shares;
 mod simulate;
 mod survey;

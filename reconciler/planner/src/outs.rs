@@ -8,7 +8,8 @@ use model::{Action, Admin, Out, Reason};
 use crate::draining::{rows_are_fresh, rows_are_seen};
 use crate::next::{Next, Wait};
 use crate::position::under_way;
-use crate::survey::{HostView, RowView, Survey};
+use crate::rows::RowView;
+use crate::survey::{HostView, Survey};
 
 /// What such a host still needs.
 pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next {
@@ -18,14 +19,14 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
     let serves = |row: &&RowView<'_>| row.admin() == Some(Admin::Ready) && host.elsewhere(row).is_none();
     let serving: BTreeSet<_> = host.rows.iter().filter(serves).map(RowView::id).collect();
     // A row that is missing or points elsewhere is no traffic; a node that cannot be seen may well send some.
-    match rows_are_seen(survey, host) {
+    match rows_are_seen(host) {
         Err(Wait { reason: Reason::RowMissing { .. } | Reason::RowElsewhere { .. }, .. }) | Ok(()) => {}
         Err(wait) => return Next::Wait(wait),
     }
     if serving.is_empty() {
         return Next::DoneBut(Reason::HostOut { why: out.reason.clone(), until: out.until });
     }
-    if let Err(wait) = rows_are_fresh(survey, host) {
+    if let Err(wait) = rows_are_fresh(host) {
         return Next::Wait(wait);
     }
     // What points elsewhere is not ours to move, now or when the host comes back.

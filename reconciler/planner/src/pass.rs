@@ -139,7 +139,7 @@ impl<'s, 'a> Pass<'s, 'a> {
     fn order(&self) -> Vec<usize> {
         let hosts = &self.survey.hosts;
         let mut order: Vec<usize> = (0..hosts.len()).collect();
-        order.sort_by_key(|at| {
+        order.sort_by_cached_key(|at| {
             let host = &hosts[*at];
             let first = host.claim.is_ours() || host.is_unwell() || host.serves_nowhere();
             (host.lane, host.rung, !first, *at)
@@ -233,7 +233,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             return;
         }
         // Whoever is next keeps the place while the load balancers are looked at once more.
-        let read = || rows_are_fresh(self.survey, host).and_then(|()| aside_is_read(self.survey, host));
+        let read = || rows_are_fresh(host).and_then(|()| aside_is_read(host));
         match self.capacity.admit(self.survey, host).map(|()| read()) {
             Ok(Ok(())) => self.start(host, action, "next in line"),
             Ok(Err(wait)) => self.wait_for(Subject::Host(host.name.clone()), wait),

@@ -25,7 +25,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, goal: Goal<'_>) -> 
     if let Some(in_flight) = host.in_flight {
         return Next::Wait(under_way(survey, in_flight));
     }
-    let state = match seen(survey, host) {
+    let state = match seen(host) {
         Ok(state) => state,
         Err(wait) => return Next::Wait(wait),
     };
@@ -66,8 +66,8 @@ pub(crate) fn claimed_by_other(survey: &Survey<'_>, claim: &Claim) -> Wait {
 }
 
 /// The host's state, when it may be acted on.
-pub(crate) fn seen<'a>(survey: &Survey<'_>, host: &HostView<'a>) -> Result<&'a HostState, Wait> {
-    let fresh = survey.host_is_fresh(host.name);
+pub(crate) fn seen<'a>(host: &HostView<'a>) -> Result<&'a HostState, Wait> {
+    let fresh = host.is_fresh;
     match host.fact.map(|fact| &fact.value) {
         Some(Ok(state)) if fresh => Ok(state),
         Some(Err(unknown)) if fresh => {
@@ -127,7 +127,7 @@ fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: 
             .unwrap_or_else(|| work(survey, host, state, release, package)),
         ClaimView::Ours { current: false, found } => returning::renewed(survey, host, found),
         ClaimView::None | ClaimView::Other(_) => {
-            agent::busy(survey, host, state).map_or_else(|| admit(survey, host), Next::Wait)
+            agent::busy(survey, host, state).map_or_else(|| admit(host), Next::Wait)
         }
     }
 }
@@ -145,8 +145,8 @@ fn out_of_rotation(
 
 /// A claim records the rows that others have taken out: so every node must have been seen. Whether a moment ago is
 /// judged when its turn has come.
-fn admit(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
-    match draining::rows_are_seen(survey, host) {
+fn admit(host: &HostView<'_>) -> Next {
+    match draining::rows_are_seen(host) {
         Err(wait) => Next::Wait(wait),
         Ok(()) => Next::Admit(Action::Claim { found: host.foreign_rows() }),
     }
@@ -234,9 +234,9 @@ fn blocks_return(survey: &Survey<'_>, host: &HostView<'_>, release: &Version) ->
 
 /// A claimed host that waits long and still serves is not kept claimed: others may go meanwhile.
 fn give_back_while_waiting(survey: &Survey<'_>, host: &HostView<'_>, wait: Wait) -> Next {
-    let serves = !host.rows.is_empty() && host.our_rows().all(crate::survey::RowView::in_rotation);
+    let serves = !host.rows.is_empty() && host.our_rows().all(crate::rows::RowView::in_rotation);
     let untouched = matches!(wait.reason, Reason::DrainTimedOut { .. } | Reason::Backoff { .. });
-    if host.claim.is_ours() && serves && untouched && survey.host_is_fresh(host.name) {
+    if host.claim.is_ours() && serves && untouched && host.is_fresh {
         return returning::given_back(survey, host, "give back while it waits").unwrap_or(Next::Wait(wait));
     }
     Next::Wait(wait)

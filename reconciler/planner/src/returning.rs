@@ -13,7 +13,8 @@ use crate::draining::{ids, leaving, no_longer_foreign, rows_are_fresh, rows_are_
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
-use crate::survey::{ClaimView, HostView, RowView, Survey};
+use crate::rows::RowView;
+use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::{WATCH, WATCH_CLOSELY};
 
 /// A host without a probe of its own has ten seconds to show a steady pid, and as long again to get there.
@@ -41,7 +42,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
 /// else's, which is to be seen before our mark says whose it is.
 pub(crate) fn renewed(survey: &Survey<'_>, host: &HostView<'_>, found: &BTreeSet<RowId>) -> Next {
     let unmarked = host.state().is_some_and(|state| state.claim.is_none());
-    if let Err(wait) = if unmarked { rows_are_fresh(survey, host) } else { Ok(()) } {
+    if let Err(wait) = if unmarked { rows_are_fresh(host) } else { Ok(()) } {
         return Next::Wait(wait);
     }
     let foreign = |row: &&RowView<'_>| unmarked && row.is_taken_out() && !host.is_out_by_us(survey, row);
@@ -114,7 +115,7 @@ fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>, release: &Vers
     if host.restarts_in_rotation(survey, release) {
         return None;
     }
-    if let Err(wait) = rows_are_known(survey, host) {
+    if let Err(wait) = rows_are_known(host) {
         return Some(Next::Wait(wait));
     }
     no_longer_foreign(survey, host).or_else(|| leaving(survey, host))
@@ -138,7 +139,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if host.rows.is_empty() {
         return let_go(survey, host, "done here");
     }
-    if !nodes_are_fresh(survey, host) {
+    if !nodes_are_fresh(host) {
         let wait = Wait::new(Reason::FreshFacts);
         return Next::Wait(wait.reading(node_scopes(host)));
     }
@@ -153,7 +154,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     let drained = ids(host, |row| row.admin() == Some(Admin::Drain));
     let passed =
         ids(host, |row| row.admin() == Some(Admin::Drain) && row.row.is_some_and(|row| checked(row.check)));
-    let known = rows_are_known(survey, host);
+    let known = rows_are_known(host);
     // All nodes at once; but one that cannot be seen does not keep the host out on the others.
     if !passed.is_empty() && (passed.len() == drained.len() || known.is_err()) {
         let action = Action::Ready { rows: passed, because: ReadyBecause::Healthy };
@@ -164,7 +165,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     }
     match host.our_rows().find(|row| row.row.is_some_and(|row| !is_up(row))) {
         Some(row) => {
-            let status = row.row.map_or_else(String::new, |row| row.status.clone());
+            let status = row.row.map_or_else(String::new, |row| row.status.to_string());
             let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });
             Next::Wait(wait.watching_for_change(node_scopes(host), WATCH_CLOSELY))
         }
@@ -203,7 +204,7 @@ pub(crate) fn given_back(survey: &Survey<'_>, host: &HostView<'_>, why: &'static
 fn aside(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let ClaimView::Ours { found, .. } = host.claim else { return None };
     // Nobody watches these nodes while work is done: what they showed before our drain says nothing.
-    let unread = host.aside.iter().filter(|row| !survey.node_is_fresh(row.node));
+    let unread = host.aside.iter().filter(|row| !row.is_fresh);
     let unread: BTreeSet<Scope> = unread.map(|row| Scope::Node(row.node.clone())).collect();
     if !unread.is_empty() {
         return Some(Next::Wait(Wait::new(Reason::FreshFacts).reading(unread)));
@@ -228,6 +229,6 @@ fn is_up(row: &model::Row) -> bool {
 }
 
 /// Every node was read after the last action, whether or not it could be seen.
-fn nodes_are_fresh(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
-    host.rows.iter().all(|row| survey.node_is_fresh(row.node))
+fn nodes_are_fresh(host: &HostView<'_>) -> bool {
+    host.rows.iter().all(|row| row.is_fresh)
 }

@@ -15,7 +15,8 @@ use crate::gates;
 use crate::lanes::Lane;
 use crate::next::Wait;
 use crate::refusals::{began, refusal};
-use crate::survey::{HostView, RowView, Survey};
+use crate::rows::RowView;
+use crate::survey::{HostView, Survey};
 
 /// The most that HAProxy takes.
 const MAX_WEIGHT: u64 = 256;

@@ -66,7 +66,7 @@ fn on_host(state: &mut HostState, step: &Step, service: &str, at: Timestamp) {
                 let installed = PackageState {
                     version: version.clone(),
                     installed: true,
-                    status: "hi".to_owned(),
+                    status: "hi".into(),
                     held: true,
                 };
                 state.packages.insert(name.clone(), installed);
@@ -109,7 +109,7 @@ fn on_host(state: &mut HostState, step: &Step, service: &str, at: Timestamp) {
 /// Sessions end at once here: how long they last is not known beforehand.
 fn set(row: &mut Row, admin: Admin, status: &str) {
     row.admin = admin;
-    status.clone_into(&mut row.status);
+    row.status = status.into();
     row.check = RowCheck::Passed;
     row.sessions = 0;
 }

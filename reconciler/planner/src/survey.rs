@@ -1,29 +1,30 @@
 //! Everything that one pass derives from its inputs before it decides: hosts in order, each with its role, facts,
 //! rows and claim.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
-    Action, Admin, BackendId, BackendName, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight,
-    NodeState, Observed, OnTimeout, Out, PackageName, Patch, Role, Row, RowId, Running, Scope, ServerName,
-    Stage, Track, Version, history::History,
+    Action, BackendId, Claim, Desired, DrainPolicy, Fact, HostName, HostState, InFlight, NodeState, Observed,
+    OnTimeout, Out, PackageName, Patch, Role, RowId, Running, Scope, Stage, Track, Version, history::History,
 };
 
 use crate::lanes::{Lane, lanes, place_of};
+use crate::rows::{NodeView, Place, RowView, rows_on};
 
 use crate::tuning::{GATE_MAX_AGE, HOST_MAX_AGE, NODE_MAX_AGE};
 use crate::workers;
 
 /// What a pass borrows and is not part of its inputs: stages of a fleet without any, roles of hosts that have none.
-pub(crate) struct Ground {
-    stages: Vec<Stage>,
+pub(crate) struct Ground<'a> {
+    stages: Cow<'a, [Stage]>,
     workers: Vec<Role>,
 }
 
-impl Ground {
-    pub(crate) fn of(desired: &Desired) -> Self {
-        Self { stages: desired.fleet.stages().into_owned(), workers: workers::roles(desired) }
+impl<'a> Ground<'a> {
+    pub(crate) fn of(desired: &'a Desired) -> Self {
+        Self { stages: desired.fleet.stages(), workers: workers::roles(desired) }
     }
 }
 
@@ -54,6 +55,8 @@ pub(crate) struct HostView<'a> {
     /// Its rung's place in that lane.
     pub(crate) rung: usize,
     pub(crate) fact: Option<&'a Fact<HostState>>,
+    /// Whether its facts may be acted on: read after the last action there, and not too old.
+    pub(crate) is_fresh: bool,
     pub(crate) in_flight: Option<&'a InFlight>,
     pub(crate) claim: ClaimView<'a>,
     pub(crate) rows: Vec<RowView<'a>>,
@@ -76,42 +79,6 @@ pub(crate) enum ClaimView<'a> {
     Other(&'a Claim),
 }
 
-/// One row of a host, as last seen.
-pub(crate) struct RowView<'a> {
-    pub(crate) node: &'a HostName,
-    pub(crate) backend: &'a BackendId,
-    server: ServerName,
-    pub(crate) policy: DrainPolicy,
-    pub(crate) sticky: bool,
-    /// None: the node is unknown, or has no such row.
-    pub(crate) row: Option<&'a Row>,
-    /// Sessions in the current and in old workers.
-    pub(crate) sessions: u32,
-}
-
-impl RowView<'_> {
-    pub(crate) fn id(&self) -> RowId {
-        RowId { node: self.node.clone(), backend: self.backend.backend.clone(), server: self.server.clone() }
-    }
-
-    pub(crate) fn in_rotation(&self) -> bool {
-        self.row.is_some_and(Row::in_rotation)
-    }
-
-    pub(crate) fn may_take_traffic(&self) -> bool {
-        self.row.is_some_and(Row::may_take_traffic)
-    }
-
-    /// By command, whoever gave it.
-    pub(crate) fn is_taken_out(&self) -> bool {
-        matches!(self.admin(), Some(Admin::Drain | Admin::Maint))
-    }
-
-    pub(crate) fn admin(&self) -> Option<Admin> {
-        self.row.map(|row| row.admin)
-    }
-}
-
 impl ClaimView<'_> {
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self, Self::Ours { .. })
@@ -124,7 +91,7 @@ impl<'a> Survey<'a> {
         observed: &'a Observed,
         history: &'a History,
         now: Timestamp,
-        ground: &'a Ground,
+        ground: &'a Ground<'a>,
     ) -> Self {
         let in_flight: BTreeMap<&HostName, &InFlight> =
             history.in_flight.values().map(|in_flight| (&in_flight.step.host, in_flight)).collect();
@@ -155,37 +122,30 @@ impl<'a> Survey<'a> {
         release: &'a Version,
         in_flight: &BTreeMap<&HostName, &'a InFlight>,
     ) -> Vec<HostView<'a>> {
-        let mut packages = BTreeMap::new();
+        let (mut packages, places) = (BTreeMap::new(), self.places_of(role));
         let mut view = |name: &'a HostName| {
-            let (aside, rows) = self.rows_of(name, role).into_iter().partition(|row| self.is_out(row.node));
+            let fact = self.observed.hosts.get(name);
+            let is_fresh = fact.is_some_and(|fact| self.host_fact_is_fresh(name, fact));
+            let (rows, aside) = rows_on(&places, name);
             HostView {
                 name,
                 role,
                 release,
                 lane,
                 rung,
-                fact: self.observed.hosts.get(name),
+                fact,
+                is_fresh,
                 in_flight: in_flight.get(name).copied(),
-                claim: self.claim_view(name, self.observed.hosts.get(name), lane != usize::MAX),
+                claim: self.claim_view(name, fact.filter(|_| is_fresh), fact, lane != usize::MAX),
                 rows,
                 aside,
                 out: self.desired.exceptions.host_out(name, self.now),
-                target: self.target_of(name, role, release, &mut packages),
+                target: fact
+                    .and_then(Fact::known)
+                    .map(|state| target_of(role, release, state, &mut packages)),
             }
         };
         role.hosts.iter().map(&mut view).collect()
-    }
-
-    /// A release's package version on a host; worked out once for each code name of Debian.
-    fn target_of(
-        &self,
-        name: &HostName,
-        role: &Role,
-        release: &Version,
-        known: &mut BTreeMap<&'a str, Version>,
-    ) -> Option<Version> {
-        let codename = self.observed.host(name)?.codename.as_str();
-        Some(known.entry(codename).or_insert_with(|| role.package_version(release, codename)).clone())
     }
 
     /// The lane of a host of the fleet.
@@ -204,6 +164,7 @@ impl<'a> Survey<'a> {
     fn claim_view(
         &self,
         name: &HostName,
+        fresh: Option<&Fact<HostState>>,
         fact: Option<&'a Fact<HostState>>,
         of_fleet: bool,
     ) -> ClaimView<'a> {
@@ -219,7 +180,7 @@ impl<'a> Survey<'a> {
             };
         }
         let let_go = of_fleet && self.history.letting_go.contains(name);
-        if let_go && fact.is_some_and(|fact| fact.value.is_ok()) && self.host_is_fresh(name) {
+        if let_go && fresh.is_some_and(|fact| fact.value.is_ok()) {
             return ClaimView::None;
         }
         match self.history.claims.get(name) {
@@ -228,28 +189,20 @@ impl<'a> Survey<'a> {
         }
     }
 
-    fn rows_of(&self, host: &HostName, role: &'a Role) -> Vec<RowView<'a>> {
-        let mut rows = Vec::new();
-        for backend in &role.backends {
-            let Some(lb) = self.desired.fleet.load_balancer(&backend.load_balancer) else { continue };
-            let Some(policy) = lb.backends.get(&backend.backend) else { continue };
-            let policy = self.policy_in_force(role, *policy);
-            let key = (backend.backend.clone(), lb.server(host));
-            for node in &lb.nodes {
-                let state = self.observed.node(node);
-                let row = state.and_then(|state| state.rows.get(&key));
-                rows.push(RowView {
-                    node,
-                    backend,
-                    policy,
-                    sticky: state.is_some_and(|state| state.sticky.contains(&backend.backend)),
-                    row,
-                    sessions: sessions(state, &key, row),
-                    server: key.1.clone(),
-                });
-            }
-        }
-        rows
+    /// Where the hosts of a role serve: looked up once for all of them.
+    fn places_of(&self, role: &'a Role) -> Vec<Place<'a>> {
+        let place = |backend: &'a BackendId| {
+            let balancer = self.desired.fleet.load_balancer(&backend.load_balancer)?;
+            let policy = self.policy_in_force(role, *balancer.backends.get(&backend.backend)?);
+            let node = |name: &'a HostName| {
+                let fact = self.observed.nodes.get(name);
+                let shows = |state: &NodeState| state.sticky.contains(&backend.backend);
+                let sticky = fact.and_then(Fact::known).is_some_and(shows);
+                NodeView { name, fact, is_fresh: self.node_is_fresh(name), sticky, is_out: self.is_out(name) }
+            };
+            Some(Place { backend, balancer, policy, nodes: balancer.nodes.iter().map(node).collect() })
+        };
+        role.backends.iter().filter_map(place).collect()
     }
 
     /// Whether a person has declared a node out: no traffic passes there.
@@ -268,7 +221,11 @@ impl<'a> Survey<'a> {
 
     /// Whether a host's facts may be acted on: read after the last action there, and not too old.
     pub(crate) fn host_is_fresh(&self, host: &HostName) -> bool {
-        self.observed.hosts.get(host).is_some_and(|fact| self.fresh(host, fact.at, HOST_MAX_AGE))
+        self.observed.hosts.get(host).is_some_and(|fact| self.host_fact_is_fresh(host, fact))
+    }
+
+    fn host_fact_is_fresh(&self, host: &HostName, fact: &Fact<HostState>) -> bool {
+        self.fresh(host, fact.at, HOST_MAX_AGE)
     }
 
     /// As [`Self::host_is_fresh`], for a load balancer node. That it cannot be seen stays true for longer: nobody acts
@@ -313,9 +270,15 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn sessions(state: Option<&NodeState>, key: &(BackendName, ServerName), row: Option<&Row>) -> u32 {
-    let old = state.and_then(|state| state.old_sessions.get(key)).copied().unwrap_or(0);
-    row.map_or(0, |row| row.sessions).saturating_add(old)
+/// A release's package version on a host; worked out once for each code name of Debian.
+fn target_of<'a>(
+    role: &Role,
+    release: &Version,
+    state: &'a HostState,
+    known: &mut BTreeMap<&'a str, Version>,
+) -> Version {
+    let codename = state.codename.as_str();
+    known.entry(codename).or_insert_with(|| role.package_version(release, codename)).clone()
 }
 
 impl<'a> HostView<'a> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Admin, BackendName, HostName, LoadBalancerName, Row, RowCheck, ServerName, Track};
+use model::{Admin, BackendName, HostName, LoadBalancerName, Row, RowCheck, ServerName, SmolStr, Track};
 
 use crate::chance::Chance;
 use crate::fence::Fences;
@@ -32,7 +32,7 @@ pub(crate) enum TakenBy {
 pub(crate) struct Server {
     pub(crate) host: HostName,
     pub(crate) track: Track,
-    pub(crate) address: String,
+    pub(crate) address: SmolStr,
     pub(crate) admin: Admin,
     pub(crate) taken_by: TakenBy,
     pub(crate) weight: u32,
@@ -114,7 +114,7 @@ impl Server {
     pub(crate) fn configured(
         host: &HostName,
         track: Track,
-        address: String,
+        address: SmolStr,
         weight: u32,
         steady: u64,
     ) -> Self {
@@ -166,7 +166,7 @@ impl Server {
 
     pub(crate) fn row(&self, now_ms: u64) -> Row {
         Row {
-            status: self.status(now_ms).to_owned(),
+            status: self.status(now_ms).into(),
             admin: self.admin,
             weight: self.weight,
             sessions: self.sessions(now_ms),

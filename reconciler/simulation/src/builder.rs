@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{BackendId, CheckRun, EnvironmentName, Fleet, HostName, LoadBalancer, Role, Track, Version};
+use model::{
+    BackendId, CheckRun, EnvironmentName, Fleet, HostName, LoadBalancer, Role, SmolStr, Track, Version,
+};
+use smol_str::format_smolstr;
 
 use crate::agent::Agent;
 use crate::balancer::{Node, RowKey, Server};
@@ -183,6 +186,6 @@ fn roles_of_others(fleet: &Fleet) -> Vec<Role> {
     migrations.chain(checks).collect()
 }
 
-fn address(index: usize) -> String {
-    format!("10.0.{}.{}", index / 250, index % 250 + 1)
+fn address(index: usize) -> SmolStr {
+    format_smolstr!("10.0.{}.{}", index / 250, index % 250 + 1)
 }

@@ -9,6 +9,8 @@ use model::{
 };
 
 use crate::agent::Agent;
+use smol_str::{SmolStr, format_smolstr};
+
 use crate::chance::Chance;
 use crate::fence::{Fences, Owner};
 use crate::job::Job;
@@ -151,9 +153,9 @@ pub(crate) struct Host {
     pub(crate) machine: Machine,
     pub(crate) environment: EnvironmentName,
     pub(crate) role: Arc<Role>,
-    pub(crate) machine_id: String,
+    pub(crate) machine_id: SmolStr,
     pub(crate) boot: u32,
-    pub(crate) address: String,
+    pub(crate) address: SmolStr,
     pub(crate) packages: BTreeMap<PackageName, Package>,
     pub(crate) unpacked_ms: u64,
     pub(crate) interrupted: bool,
@@ -189,11 +191,11 @@ impl Host {
         environment: &EnvironmentName,
         role: &Arc<Role>,
         version: &Version,
-        address: String,
+        address: SmolStr,
     ) -> Self {
         let mut machine = Machine::new(seed, name);
         let package = Package { version: version.clone(), phase: Phase::Installed };
-        let machine_id = machine.chance.hex40().split_off(8);
+        let machine_id = machine.chance.hex40().split_off(8).into();
         let mut host = Self {
             machine,
             environment: environment.clone(),
@@ -227,8 +229,8 @@ impl Host {
         host
     }
 
-    pub(crate) fn boot_id(&self) -> String {
-        format!("{}-{}", &self.machine_id[..8], self.boot)
+    pub(crate) fn boot_id(&self) -> SmolStr {
+        format_smolstr!("{}-{}", &self.machine_id[..8], self.boot)
     }
 
     /// A new process of what is installed now.

@@ -29,6 +29,7 @@ mod outside;
 mod pace;
 mod patch;
 mod proof;
+mod reach;
 mod source;
 mod state;
 mod steering;

@@ -8,6 +8,8 @@ use model::{
     UnknownKind,
 };
 
+use smol_str::format_smolstr;
+
 use crate::balancer::Server;
 use crate::fence::Owner;
 use crate::host::{Host, Live, Phase, Process, Run};
@@ -22,7 +24,7 @@ impl State {
         Ok(HostState {
             machine_id: host.machine_id.clone(),
             boot_id: host.boot_id(),
-            codename: "bookworm".to_owned(),
+            codename: "bookworm".into(),
             addresses: BTreeSet::from([host.address.clone()]),
             packages: host
                 .packages
@@ -60,7 +62,7 @@ impl State {
         let Some(node) = self.nodes.get(name) else { return Err(nowhere(name)) };
         let row = |row: &Server| row.row(self.now_ms);
         Ok(NodeState {
-            process: format!("{}-{name}", node.worker),
+            process: format_smolstr!("{}-{name}", node.worker),
             rows: node.rows.iter().map(|(key, server)| (key.clone(), row(server))).collect(),
             sticky: node.sticky.clone(),
             old_sessions: node.old_sessions(self.now_ms),
@@ -79,7 +81,7 @@ impl State {
         let tells = process.is_some_and(|process| process.spec.running.is_some());
         ServiceState {
             active: live.is_some(),
-            state: state.to_owned(),
+            state: state.into(),
             pid: live.map(|live| live.pid),
             uptime: live.map(|live| {
                 SignedDuration::from_millis(i64::try_from(self.uptime_ms(live)).unwrap_or(i64::MAX))
@@ -129,7 +131,7 @@ fn dpkg_tells(package: &crate::host::Package) -> PackageState {
     PackageState {
         version: package.version.clone(),
         installed: package.phase == Phase::Installed,
-        status: status.to_owned(),
+        status: status.into(),
         held: false,
     }
 }

@@ -215,17 +215,24 @@ impl SimWorld {
 
     /// Returns while the process does not stand still.
     pub(crate) async fn awake(&self) {
-        loop {
+        while let Some(held_up_ms) = self.is_held_up_until() {
             let moves = self.still.moves.notified();
-            let held_up_ms = self.still.held_up_ms.load(Ordering::SeqCst);
-            if held_up_ms > self.clock.now_ms() {
-                self.clock.until(held_up_ms).await;
-            } else if self.stands_still() {
-                moves.await;
-            } else {
-                return;
+            match held_up_ms {
+                Some(ms) => self.waits_until(ms).await,
+                None if self.stands_still() => {
+                    moves.await;
+                    self.lives().await;
+                }
+                None => {}
             }
         }
+    }
+
+    /// Whether the process does not move now; until when, where that is known.
+    fn is_held_up_until(&self) -> Option<Option<u64>> {
+        let held_up_ms = self.still.held_up_ms.load(Ordering::SeqCst);
+        let is_held_up = held_up_ms > 0 && held_up_ms > self.clock.now_ms();
+        if is_held_up { Some(Some(held_up_ms)) } else { self.stands_still().then_some(None) }
     }
 
     /// A step sets out: it is judged, and its luck is drawn.
@@ -271,6 +278,6 @@ impl SimWorld {
 
     async fn waits(&self, ms: u64) {
         let until_ms = self.state().now_ms + ms;
-        self.clock.until(until_ms).await;
+        self.waits_until(until_ms).await;
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Claim, CommitId, Generation, HostName, RowId};
+use model::{Claim, CommitId, Generation, HostName, RowId, SmolStr};
 
 use crate::world::SimWorld;
 
@@ -45,12 +45,12 @@ impl SimWorld {
         let mut state = self.state();
         let key = (row.backend.clone(), row.server.clone());
         if let Some(server) = state.nodes.get_mut(&row.node).and_then(|node| node.rows.get_mut(&key)) {
-            address.clone_into(&mut server.address);
+            server.address = address.into();
         }
     }
 
     /// The address of a host. None: there is no such host.
-    pub fn address(&self, host: &HostName) -> Option<String> {
+    pub fn address(&self, host: &HostName) -> Option<SmolStr> {
         self.state().hosts.get(host).map(|host| host.address.clone())
     }
 
@@ -66,7 +66,7 @@ impl SimWorld {
     /// A host gets a machine-id of its own.
     pub fn gets_machine_id(&self, host: &HostName) {
         if let Some(host) = self.state().hosts.get_mut(host) {
-            host.machine_id = host.machine.chance.hex40().split_off(8);
+            host.machine_id = host.machine.chance.hex40().split_off(8).into();
         }
     }
 

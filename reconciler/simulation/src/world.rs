@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engine::World;
 use jiff::Timestamp;
 use model::{
-    Action, Admin, Desired, EnvironmentName, Fact, Failure, FailureKind, Fleet, HealthState, HostName,
-    Observed, Outcome, Scope, Step, StepId, Version,
+    Action, Admin, Desired, EnvironmentName, Failure, FailureKind, Fleet, HealthState, HostName, Observed,
+    Outcome, Scope, Step, StepId, Version,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -15,13 +15,12 @@ use crate::balancer::TakenBy;
 use crate::builder::Settings;
 use crate::clock::Clock;
 use crate::fence::Owner;
-use crate::host::{Link, failure};
+use crate::host::failure;
 use crate::invariants::Violation;
 use crate::job::End;
-use crate::look::unknown;
 use crate::luck::Still;
 use crate::named::{is_remote, job_id};
-use crate::pace::Span;
+use crate::reach::Way;
 use crate::state::{Release, State, TraceLine};
 
 /// How often whoever waits for a job looks whether the host is still there.
@@ -36,7 +35,7 @@ pub struct SimWorld {
     pub(crate) clock: Clock,
     pub(crate) owner: Owner,
     /// Cancelled when the process that holds this handle is gone.
-    dead: CancellationToken,
+    pub(crate) dead: CancellationToken,
     /// Whether the process that holds this handle stands still.
     pub(crate) still: Arc<Still>,
 }
@@ -180,55 +179,11 @@ impl SimWorld {
         state
     }
 
-    /// When a command that is sent now arrives, or when its failure is noticed.
-    fn approach(&self, target: &HostName, trip: Span) -> (u64, Option<Failure>) {
-        let mut state = self.state();
-        let (now_ms, connect_ms, answer_ms) = (state.now_ms, state.pace.connect_ms, state.pace.answer_ms);
-        let Some(machine) = state.machine_mut(target) else {
-            return (now_ms, Some(failure(FailureKind::Unreachable, format!("{target}: no such host"))));
-        };
-        let wait_ms = match machine.link {
-            Link::Up => machine.chance.ms(trip),
-            Link::Down | Link::CutOff => connect_ms,
-            Link::Hung => answer_ms,
-        };
-        (now_ms + wait_ms, machine.obstacle(target))
-    }
-
-    /// Sends a command on its way: returns when it has arrived.
-    async fn reach(&self, target: &HostName, trip: Span) -> Result<(), Failure> {
-        let (at_ms, obstacle) = self.approach(target, trip);
-        self.clock.until(at_ms).await;
-        self.awake().await;
-        match obstacle {
-            Some(failure) => Err(failure),
-            None => self.still_there(target).await,
-        }
-    }
-
-    /// Whether the machine is there now: what fails on the way is noticed later.
-    async fn still_there(&self, target: &HostName) -> Result<(), Failure> {
-        let (noticed_ms, obstacle) = {
-            let state = self.state();
-            let machine = state.machine(target);
-            let hung = machine.is_some_and(|machine| machine.link == Link::Hung);
-            let wait_ms = if hung { state.pace.answer_ms } else { 0 };
-            (state.now_ms + wait_ms, machine.and_then(|machine| machine.obstacle(target)))
-        };
-        let Some(failure) = obstacle else { return Ok(()) };
-        self.clock.until(noticed_ms).await;
-        Err(failure)
-    }
-
     fn decided(&self, step: &Step) {
         let mut state = self.state();
         self.owner.generation.fetch_max(step.generation.0, Ordering::Relaxed);
         let now_ms = state.now_ms;
         state.decided_ms.entry(step.id.clone()).or_insert(now_ms);
-    }
-
-    fn trip(&self) -> Span {
-        self.state().pace.trip
     }
 
     async fn set_out(&self, step: &Step) -> Result<Outcome, Failure> {
@@ -300,15 +255,12 @@ impl SimWorld {
     /// Every node in the order in which the command arrives there. One that fails does not keep the others from it.
     async fn act_on_rows(&self, step: &Step) -> Result<Outcome, Failure> {
         let trip = self.trip();
-        let approach = |node: &HostName| {
-            let (at_ms, obstacle) = self.approach(node, trip);
-            (at_ms, node.clone(), obstacle)
-        };
+        let approach = |node: &HostName| (self.state().approach(node, trip), node.clone());
         let mut arrivals: Vec<_> = step.nodes().into_iter().map(approach).collect();
-        arrivals.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        arrivals.sort_by(|a, b| (a.0.at_ms, &a.1).cmp(&(b.0.at_ms, &b.1)));
         let (mut changed, mut failed) = (0, None);
-        for (at_ms, node, obstacle) in arrivals {
-            self.clock.until(at_ms).await;
+        for (Way { at_ms, obstacle }, node) in arrivals {
+            self.waits_until(at_ms).await;
             self.awake().await;
             match self.act_on_node(step, &node, obstacle).await {
                 Ok(any) => changed += usize::from(any),
@@ -360,9 +312,9 @@ impl SimWorld {
         loop {
             let watched = self.watch(&step.host, &id);
             match watched {
-                Watched::Running { look_ms } => self.clock.until(look_ms).await,
+                Watched::Running { look_ms } => self.waits_until(look_ms).await,
                 Watched::Gone { after_ms, failure } => {
-                    self.clock.until(after_ms).await;
+                    self.waits_until(after_ms).await;
                     return Err(failure);
                 }
                 Watched::Ended(result) => {
@@ -385,7 +337,7 @@ impl SimWorld {
                 (remote.map(|remote| remote.end.clone()), remote.map_or(0, |remote| remote.due_ms))
             };
             match end {
-                Some(End::Running) => self.clock.until(due_ms).await,
+                Some(End::Running) => self.waits_until(due_ms).await,
                 Some(End::Done(result)) => {
                     self.travel().await;
                     return result;
@@ -396,16 +348,6 @@ impl SimWorld {
                 }
             }
         }
-    }
-
-    /// A request over the network, to somebody who is always there.
-    async fn travel(&self) {
-        let at_ms = {
-            let mut state = self.state();
-            let trip = state.pace.trip;
-            state.now_ms + state.chance.ms(trip)
-        };
-        self.clock.until(at_ms).await;
     }
 
     fn watch(&self, host: &HostName, id: &StepId) -> Watched {
@@ -426,49 +368,6 @@ impl SimWorld {
             }
         }
     }
-
-    /// A reading that shows the world at one moment between its beginning and its answer.
-    async fn look<T>(&self, target: &HostName, show: impl FnOnce(&State) -> T + Send) -> Result<T, Failure>
-    where
-        T: Send,
-    {
-        let look = self.state().pace.look;
-        self.reach(target, look).await?;
-        let shown = show(&self.state());
-        self.reach(target, look).await?;
-        Ok(shown)
-    }
-
-    async fn see(&self, scope: &Scope) -> Observed {
-        let at = self.now();
-        self.state().tally.looks += 1;
-        let mut observed = Observed::default();
-        match scope {
-            Scope::Host(name) => {
-                let seen = self.look(name, |state| state.host_state(name, &self.owner)).await;
-                let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
-                observed.hosts.insert(name.clone(), Fact { at, value });
-            }
-            Scope::Node(name) => {
-                let seen = self.look(name, |state| state.node_state(name, &self.owner)).await;
-                let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
-                observed.nodes.insert(name.clone(), Fact { at, value });
-            }
-            Scope::Gate(environment, gate) => {
-                self.travel().await;
-                let state = self.state().gate_state(&(environment.clone(), gate.clone()), at);
-                self.travel().await;
-                observed.gates.insert(gate.clone(), Fact { at, value: Ok(state) });
-            }
-            Scope::Versions(_) => {
-                self.travel().await;
-                let offered = self.state().offered.clone();
-                self.travel().await;
-                observed.versions = Some(Fact { at, value: Ok(offered) });
-            }
-        }
-        observed
-    }
 }
 
 impl World for SimWorld {
@@ -477,11 +376,8 @@ impl World for SimWorld {
     }
 
     async fn observe(&self, scope: &Scope) -> Observed {
-        tokio::select! {
-            biased;
-            () = self.dead.cancelled() => std::future::pending().await,
-            observed = self.see(scope) => observed,
-        }
+        self.lives().await;
+        Box::pin(self.see(scope)).await
     }
 
     async fn act(&self, step: &Step, cancel: &CancellationToken) -> Result<Outcome, Failure> {

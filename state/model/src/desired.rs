@@ -236,6 +236,14 @@ impl Role {
         }
     }
 
+    /// Whether a package's version is that of a release, on hosts of a Debian release.
+    pub fn is_package_of(&self, package: &Version, release: &Version, codename: &str) -> bool {
+        match self.package_version == "{version}" {
+            true => package == release,
+            false => self.package_version(release, codename) == *package,
+        }
+    }
+
     /// The package version that this role's hosts of a Debian release should have for `version`.
     pub fn package_version(&self, version: &Version, codename: &str) -> Version {
         if self.package_version == "{version}" {
@@ -340,7 +348,7 @@ impl LoadBalancer {
     /// A host's row name.
     pub fn server(&self, host: &HostName) -> ServerName {
         if self.server == "{host}" {
-            return ServerName::new(host.as_str());
+            return host.as_server();
         }
         ServerName::new(self.server.replace("{host}", host.as_str()))
     }

@@ -23,6 +23,7 @@ struct Text {
 }
 
 impl Text {
+    #[inline]
     fn is_all_in_head(&self) -> bool {
         self.head[1] & 0xff <= HEAD as u64
     }
@@ -40,6 +41,7 @@ impl From<SmolStr> for Text {
 }
 
 impl PartialEq for Text {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.head == other.head && (self.is_all_in_head() || self.text == other.text)
     }
@@ -54,6 +56,7 @@ impl From<Text> for SmolStr {
 }
 
 impl Ord for Text {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         self.head.cmp(&other.head).then_with(|| match self.is_all_in_head() {
             true => Ordering::Equal,
@@ -63,6 +66,7 @@ impl Ord for Text {
 }
 
 impl PartialOrd for Text {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -172,6 +176,13 @@ name!(
     /// One step, for ever: unique across services and restarts, and the name of its job on a host.
     StepId
 );
+
+impl HostName {
+    /// The name of a server that is called as its host.
+    pub(crate) fn as_server(&self) -> ServerName {
+        ServerName(self.0.clone())
+    }
+}
 
 impl CommitId {
     /// The first ten digits, as people read them.

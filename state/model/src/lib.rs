@@ -57,6 +57,7 @@ pub use release::{
     Allow, CanaryTarget, Emergency, Exceptions, Hold, HoldScope, Out, OutTarget, Patch, RampStep, Veto,
 };
 pub use revision::{Reading, Revision};
+pub use smol_str::SmolStr;
 pub use step::{Action, ActionKind, Floor, Outcome, PatchFile, ReadyBecause, Step};
 pub use taken_out::TakenOut;
 pub use version::{InvalidVersion, Version};

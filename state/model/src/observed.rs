@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::ids::{
     BackendName, CommitId, EnvironmentName, GateName, Generation, HostName, PackageName, RowId, ServerName,
@@ -184,13 +185,13 @@ pub struct AgentState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostState {
     /// `/etc/machine-id`.
-    pub machine_id: String,
+    pub machine_id: SmolStr,
     /// The kernel's id of this boot.
-    pub boot_id: String,
+    pub boot_id: SmolStr,
     /// Debian's code name.
-    pub codename: String,
+    pub codename: SmolStr,
     /// Its addresses, without the loopback.
-    pub addresses: BTreeSet<String>,
+    pub addresses: BTreeSet<SmolStr>,
     /// The role's packages that dpkg knows.
     pub packages: BTreeMap<PackageName, PackageState>,
     /// dpkg was interrupted: its journal is not empty.
@@ -226,7 +227,7 @@ pub struct PackageState {
     /// Whether it is wholly installed (`?ii`, third letter blank).
     pub installed: bool,
     /// dpkg's three letters, for people.
-    pub status: String,
+    pub status: SmolStr,
     /// Held against upgrades.
     pub held: bool,
 }
@@ -237,7 +238,7 @@ pub struct ServiceState {
     /// Whether it is up.
     pub active: bool,
     /// The manager's own word: `active`, `failed`, `activating`, …
-    pub state: String,
+    pub state: SmolStr,
     /// Its main process.
     pub pid: Option<u32>,
     /// How long that process has run, by the host's own clock.
@@ -316,7 +317,7 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
     /// HAProxy's process: pid and start. A change means a reload, which forgets drains and weights.
-    pub process: String,
+    pub process: SmolStr,
     /// Every server row.
     #[serde(with = "crate::keyed")]
     pub rows: BTreeMap<(BackendName, ServerName), Row>,
@@ -335,7 +336,7 @@ pub struct NodeState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// HAProxy's word: `UP`, `UP 1/3`, `DOWN`, `DRAIN`, `MAINT`, …
-    pub status: String,
+    pub status: SmolStr,
     /// The administrative state.
     pub admin: Admin,
     /// Weight now.
@@ -343,7 +344,7 @@ pub struct Row {
     /// Sessions and queued requests in the current worker.
     pub sessions: u32,
     /// Its address, without the port.
-    pub address: String,
+    pub address: SmolStr,
     /// The last health check.
     pub check: RowCheck,
 }

@@ -109,14 +109,14 @@ mod tests {
     use crate::observed::{RowCheck, Unknown, UnknownKind};
 
     fn row(admin: Admin, sessions: u32) -> Row {
-        let (status, address) = ("UP".to_owned(), "192.0.2.1".to_owned());
+        let (status, address) = ("UP".into(), "192.0.2.1".into());
         Row { status, admin, weight: 100, sessions, address, check: RowCheck::Passed }
     }
 
     fn node(admin: Admin, sessions: u32, old: u32) -> NodeState {
         let key: RowKey = ("web".into(), "web-01".into());
         NodeState {
-            process: "1".to_owned(),
+            process: "1".into(),
             rows: BTreeMap::from([(key.clone(), row(admin, sessions))]),
             sticky: BTreeSet::new(),
             old_sessions: BTreeMap::from([(key, old)]),
@@ -146,7 +146,7 @@ mod tests {
     fn a_process_that_grew_older_is_the_same_and_another_one_is_not() {
         let service = |pid, age_s| ServiceState {
             active: true,
-            state: "active".to_owned(),
+            state: "active".into(),
             pid: Some(pid),
             uptime: Some(SignedDuration::from_secs(age_s)),
             started_after_unpack: None,

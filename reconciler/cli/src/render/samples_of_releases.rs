@@ -228,10 +228,10 @@ fn host_state(host: &HostName, services: &[model::Service], running: &str) -> Ho
         reported: None,
     };
     HostState {
-        machine_id: host.to_string(),
+        machine_id: host.as_str().into(),
         boot_id: "boot".into(),
         codename: "bookworm".into(),
-        addresses: BTreeSet::from([host.to_string()]),
+        addresses: BTreeSet::from([host.as_str().into()]),
         packages: BTreeMap::from([("shop".into(), package)]),
         dpkg_interrupted: false,
         staged: BTreeMap::new(),
@@ -255,7 +255,7 @@ fn node_state(desired: &Desired) -> NodeState {
             admin: Admin::Ready,
             weight: if role.track == Track::Canary { 0 } else { 100 },
             sessions: 0,
-            address: host.to_string(),
+            address: host.as_str().into(),
             check: RowCheck::Passed,
         };
         for backend in &role.backends {

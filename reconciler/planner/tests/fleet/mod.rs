@@ -131,7 +131,7 @@ fn host_state(role: &Role, host: &HostName, running: &str) -> HostState {
         reported: None,
     };
     HostState {
-        machine_id: host.to_string(),
+        machine_id: host.as_str().into(),
         boot_id: "boot".into(),
         codename: "bookworm".into(),
         addresses: BTreeSet::from([address(host)]),
@@ -150,8 +150,8 @@ fn host_state(role: &Role, host: &HostName, running: &str) -> HostState {
     }
 }
 
-fn address(host: &HostName) -> String {
-    format!("address of {host}")
+fn address(host: &HostName) -> SmolStr {
+    format!("address of {host}").into()
 }
 
 fn node_state(desired: &Desired) -> NodeState {

@@ -107,7 +107,7 @@ fn node(how: Sabotage, name: &HostName, state: &mut NodeState, memory: &mut Memo
 fn seems_up(row: &mut Row) {
     row.check = RowCheck::Passed;
     if row.admin == Admin::Ready {
-        "UP".clone_into(&mut row.status);
+        row.status = "UP".into();
     }
 }
 
@@ -118,7 +118,7 @@ fn seems_drained(state: &mut NodeState, memory: &Memory) {
         };
         let status = if *admin == Admin::Maint { "MAINT" } else { "DRAIN" };
         (row.admin, row.sessions) = (*admin, 0);
-        status.clone_into(&mut row.status);
+        row.status = status.into();
     }
 }
 
