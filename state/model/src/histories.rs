@@ -48,18 +48,20 @@ impl Histories {
 
     /// An environment's history; a new one under the newest service when it was never mentioned.
     pub fn of(&mut self, environment: &EnvironmentName) -> &mut History {
-        let service = self.service.clone();
-        let released = || self.environments.values().next().map(|any| any.progress.released.clone());
-        let released = if self.environments.contains_key(environment) { None } else { released() };
-        self.environments.entry(environment.clone()).or_insert_with(|| {
+        let any = self.environments.values().next();
+        let new = || {
             let mut history = History::new(environment.clone());
-            history.progress.released = released.unwrap_or_default();
-            if let Some((generation, name)) = service {
-                history.generation = generation;
-                history.service = name;
+            history.progress.released = any.map(|any| any.progress.released.clone()).unwrap_or_default();
+            if let Some((generation, name)) = &self.service {
+                history.generation = *generation;
+                history.service.clone_from(name);
             }
             history
-        })
+        };
+        let new = if self.environments.contains_key(environment) { None } else { Some(new()) };
+        self.environments
+            .entry(environment.clone())
+            .or_insert_with(|| new.unwrap_or_else(|| History::new(environment.clone())))
     }
 
     /// An environment's history, if it was ever mentioned.

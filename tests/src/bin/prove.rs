@@ -27,8 +27,7 @@ use simulation::{Catch, Catcher, Ending, Lived, Sabotage, Scenario, Tally, live_
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str =
-    "usage: prove --seeds N [--from SEED] [--keep-going] | prove --seed SEED [--shrink] | prove --sabotage [--seeds N]";
+const USAGE: &str = "usage: prove --seeds N [--from SEED] [--keep-going] | prove --seed SEED [--shrink] | prove --sabotage [--seeds N]";
 
 /// How many lives a defect may hide in.
 const HUNTED: u64 = 500;
@@ -164,7 +163,8 @@ struct Race {
 }
 
 fn many(from: u64, seeds: u64, keeps_going: bool) -> ExitCode {
-    let race = Race { next: AtomicU64::new(from), end: from + seeds, broken: AtomicBool::new(false), keeps_going };
+    let race =
+        Race { next: AtomicU64::new(from), end: from + seeds, broken: AtomicBool::new(false), keeps_going };
     let began = Instant::now();
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let results: Vec<Worked> = std::thread::scope(|scope| {
