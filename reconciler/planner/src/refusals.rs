@@ -1,7 +1,9 @@
 //! Why nothing new starts on a lane: what people, time and the outside world say against it.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Freeze, InFlightAtFreeze, JobState, Reason, Requirement, Stage, Subject, Track, Version};
+use model::{
+    Freeze, InFlightAtFreeze, JobState, Reason, Requirement, Stage, StageRun, Subject, Track, Version,
+};
 
 use crate::estimate::takes;
 use crate::gates;
@@ -158,7 +160,8 @@ fn frozen(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, begun: Option<Tim
         if window.from <= survey.now {
             // What an emergency began in the freeze is not finished in it once that is over.
             let before = begun.is_some_and(|begun| begun < window.from);
-            if before && freeze.in_flight == InFlightAtFreeze::FinishStage {
+            let finishes = freeze.in_flight == InFlightAtFreeze::FinishStage;
+            if before && finishes && is_in_flight(survey, lane, window.from) {
                 continue;
             }
             let reason = Reason::Frozen { why: freeze.reason.clone(), until: window.to };
@@ -172,6 +175,15 @@ fn frozen(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, begun: Option<Tim
         }
     }
     None
+}
+
+/// Whether some stage was begun with a lane's target before a freeze, and has not passed yet. Where all has passed that was begun,
+/// a host that falls behind is something new. In between it belongs to what is in flight, which cannot end without it.
+fn is_in_flight(survey: &Survey<'_>, lane: &Lane<'_>, freeze: Timestamp) -> bool {
+    let progress = &survey.history.progress;
+    let open = |run: &StageRun| run.version == *lane.target && run.passed.is_none() && run.began < freeze;
+    // What was found running when the environment was adopted has nothing to pass, also where a way back ended with it.
+    !progress.found_running.contains(lane.target) && progress.runs.values().any(open)
 }
 
 fn will_not_finish(

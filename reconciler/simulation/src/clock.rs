@@ -60,11 +60,23 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// How far the calendar was behind at a time.
+    pub(crate) fn behind_at(&self, ms: u64) -> SignedDuration {
+        let jumped_ms = self.jumped_at(ms);
+        let jumps = self.jumps();
+        let before = jumps.iter().filter(|(at_ms, _)| *at_ms <= ms).map(|(_, before_ms)| *before_ms);
+        SignedDuration::from_millis(before.max().unwrap_or(jumped_ms).max(jumped_ms) - jumped_ms)
+    }
+
     /// What the calendar showed at a time, or shows.
     pub(crate) fn at(&self, ms: u64) -> Timestamp {
+        let elapsed = SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+        self.calendar(elapsed, self.jumped_at(ms))
+    }
+
+    fn jumped_at(&self, ms: u64) -> i64 {
         let later = self.jumps().iter().find(|(at_ms, _)| ms < *at_ms).map(|(_, before_ms)| *before_ms);
-        let jumped_ms = later.unwrap_or_else(|| self.jumped_ms.load(Ordering::Relaxed));
-        self.calendar(SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX)), jumped_ms)
+        later.unwrap_or_else(|| self.jumped_ms.load(Ordering::Relaxed))
     }
 
     fn jumps(&self) -> MutexGuard<'_, Vec<(u64, i64)>> {
@@ -92,5 +104,7 @@ mod tests {
         assert_eq!(shown, [500, 61_000, 61_500, 32_000]);
         assert_eq!(clock.now().as_millisecond(), 32_000);
         assert_eq!(clock.behind().as_millis(), 30_000);
+        let behind = [500, 1_000, 1_500, 2_000].map(|ms| clock.behind_at(ms).as_millis());
+        assert_eq!(behind, [0, 0, 0, 30_000]);
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct Law {
     /// Rows of which nobody knows what a step has done to them.
     unsure: BTreeSet<RowId>,
     stages: BTreeMap<(EnvironmentName, StageName, Version), Timestamp>,
+    /// Those that have not passed: with what, and since when.
+    open: BTreeMap<(EnvironmentName, StageName), (Version, Timestamp)>,
+    /// Steps that were decided on meanwhile, with the beginning of the first of their version's open stages.
+    in_flight: BTreeMap<StepId, Timestamp>,
 }
 
 impl Law {
@@ -51,6 +55,8 @@ impl Law {
             under_way: BTreeMap::new(),
             unsure: BTreeSet::new(),
             stages: BTreeMap::new(),
+            open: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
         }
     }
 
@@ -92,6 +98,13 @@ impl Law {
     pub(crate) fn stage_began(&mut self, stage: &(EnvironmentName, StageName, Version)) -> Option<Timestamp> {
         self.read_on();
         self.stages.get(stage).copied()
+    }
+
+    /// Since when some stage of a step's version had begun that had not passed when the step was decided; none: there was no such
+    /// stage.
+    pub(crate) fn in_flight_since(&mut self, step: &Step) -> Option<Timestamp> {
+        self.read_on();
+        self.in_flight.get(&step.id).copied()
     }
 
     /// Whether the commit that wants a step was ever in force.
@@ -138,21 +151,45 @@ impl Law {
         }
     }
 
+    fn follow_stages(&mut self, at: Timestamp, event: &Event) {
+        match event {
+            Event::StageBegan { environment, stage, version } => {
+                self.stages.insert((environment.clone(), stage.clone(), version.clone()), at);
+                self.open.insert((environment.clone(), stage.clone()), (version.clone(), at));
+            }
+            // A stage in which there was nothing to do has begun all the same: a host may come back to it.
+            Event::StageWorked { environment, stage, version } => {
+                self.stages.entry((environment.clone(), stage.clone(), version.clone())).or_insert(at);
+                let open = self.open.entry((environment.clone(), stage.clone()));
+                let open = open.or_insert_with(|| (version.clone(), at));
+                if open.0 != *version {
+                    *open = (version.clone(), at);
+                }
+            }
+            Event::StagePassed { environment, stage, version } => {
+                self.stages.entry((environment.clone(), stage.clone(), version.clone())).or_insert(at);
+                self.open.remove(&(environment.clone(), stage.clone()));
+            }
+            Event::StepStarted { step } => {
+                let of_release = self.open.iter().filter(|((environment, _), (version, _))| {
+                    *environment == step.environment && *version == step.version
+                });
+                let first = of_release.map(|(_, (_, began))| *began).min();
+                self.in_flight.extend(first.map(|began| (step.id.clone(), began)));
+            }
+            _ => {}
+        }
+    }
+
     fn read_on(&mut self) {
         for recorded in self.journal.events_from(self.read) {
             self.read += 1;
             self.follow_rows(&recorded.event);
+            self.follow_stages(recorded.at, &recorded.event);
             match recorded.event {
                 Event::ServiceStarted { generation, .. } => self.newest = generation,
                 Event::Accepted { environment, commit, .. } => {
                     self.in_force.insert(environment, commit);
-                }
-                Event::StageBegan { environment, stage, version } => {
-                    self.stages.insert((environment, stage, version), recorded.at);
-                }
-                // A stage in which there was nothing to do has begun all the same: a host may come back to it.
-                Event::StageWorked { environment, stage, version } => {
-                    self.stages.entry((environment, stage, version)).or_insert(recorded.at);
                 }
                 Event::Paused { environment, until, .. } => {
                     self.pauses.insert(environment, until);

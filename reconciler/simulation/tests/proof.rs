@@ -304,6 +304,16 @@ fn nothing_is_done_on_a_host_without_our_own_mark() {
 }
 
 #[test]
+fn a_host_that_falls_behind_after_its_stage_has_passed_waits_for_the_end_of_a_freeze() {
+    all_live([1033079]);
+}
+
+#[test]
+fn a_freeze_that_comes_while_the_journal_is_slow_is_not_known_to_who_waits_for_it() {
+    all_live([1017985]);
+}
+
+#[test]
 fn people_take_out_by_hand_only_what_is_half_out() {
     all_live([582520]);
 }

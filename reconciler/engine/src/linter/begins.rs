@@ -101,9 +101,10 @@ fn past_the_point_of_no_return(
     }
 }
 
-/// Where a freeze lets a stage finish that was begun, whatever belongs to a begun release may.
+/// Where a freeze lets a stage finish that was begun, whatever belongs to a release may of which some stage has not passed.
 fn is_frozen(evidence: &Evidence<'_>, step: &Step, found: &mut Findings) {
-    let begun = evidence.history.progress.runs.values().any(|run| run.version == step.version);
+    let mut runs = evidence.history.progress.runs.values();
+    let begun = runs.any(|run| run.version == step.version && run.passed.is_none());
     for freeze in &evidence.desired.fleet.policy.freezes {
         let open = freeze.window(evidence.now).is_some_and(|window| window.contains(evidence.now));
         let finishes = begun && freeze.in_flight == InFlightAtFreeze::FinishStage;

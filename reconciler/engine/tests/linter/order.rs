@@ -67,6 +67,10 @@ fn a_beginning_in_a_freeze_is_found_going_forward_and_without_an_emergency() {
     breaks(&scene, "S9", "in a freeze: the sale");
     scene.desired.fleet.policy.freezes[0].in_flight = InFlightAtFreeze::FinishStage;
     keeps(&scene);
+    let open = scene.history.progress.runs.clone();
+    scene.history.progress.runs.values_mut().for_each(|run| run.passed = Some(scene.now));
+    breaks(&scene, "S9", "in a freeze: the sale");
+    scene.history.progress.runs = open;
     scene.desired.fleet.policy.freezes[0].in_flight = InFlightAtFreeze::FinishHost;
     let reason = "CVE-2026-0001".into();
     scene.desired.exceptions.emergency = Some(Emergency { version: version("1.1"), reason });

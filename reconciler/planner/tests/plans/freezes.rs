@@ -100,6 +100,58 @@ fn a_stage_begins_when_it_ends_just_before_the_freeze() {
     assert!(migrates(&planned_at(&desired, &begun, start())), "begun already");
 }
 
+fn stage_event(make: fn(EnvironmentName, StageName, Version) -> Event, stage: &str, of: &str) -> Event {
+    make("production".into(), stage.into(), version(of))
+}
+
+fn began(stage: &str, of: &str) -> Event {
+    stage_event(|environment, stage, version| Event::StageBegan { environment, stage, version }, stage, of)
+}
+
+fn passed(stage: &str, of: &str) -> Event {
+    stage_event(|environment, stage, version| Event::StagePassed { environment, stage, version }, stage, of)
+}
+
+/// In a freeze that lets stages finish storage has fallen back to 1.0, whose stage had passed with 1.1 before it. Whether
+/// storage is mended, by what became of the servers' stage.
+fn is_mended_in_a_freeze(found: &[&str], servers: &[(Timestamp, Event)]) -> bool {
+    let (mut desired, _) = deploying(true);
+    let policy = &mut desired.fleet.policy;
+    policy.freezes = vec![weekend(InFlightAtFreeze::FinishStage)];
+    let deploy = |role: &str| Run::Deploy { roles: vec![role.into()], in_order: false };
+    let stage = |role: &str| Stage { name: role.into(), run: deploy(role), ..policy.stages[0].clone() };
+    policy.stages = vec![stage("gitaly"), stage("web")];
+    let mut memory = history(found);
+    let storage = [(start(), began("gitaly", "1.1")), (start(), passed("gitaly", "1.1"))];
+    for (at, event) in storage.iter().chain(servers) {
+        memory.apply(*at, event).unwrap();
+    }
+    let mut seen = crate::fleet::observed(&desired, "1.1");
+    crate::fleet::host(&mut seen, "gitaly-01").packages.get_mut("shop").unwrap().version = version("1.0");
+    let planned = planned(&desired, seen, &memory, start() + minutes(31));
+    let frozen = matches!(primary_of(&planned), Some(Reason::Frozen { .. }));
+    assert_eq!(planned.steps.is_empty(), frozen, "{:?}", planned.waiting);
+    !frozen
+}
+
+fn primary_of(plan: &Plan) -> Option<&Reason> {
+    plan.waiting.first().map(|waiting| &waiting.reason)
+}
+
+#[test]
+fn a_host_that_falls_behind_where_all_has_passed_is_nothing_that_a_freeze_lets_finish() {
+    let (before, from) = (start(), start() + minutes(30));
+    assert!(!is_mended_in_a_freeze(
+        &["1.0"],
+        &[(before, began("web", "1.1")), (before, passed("web", "1.1"))]
+    ));
+    let in_flight = [(before, began("web", "1.1"))];
+    assert!(is_mended_in_a_freeze(&["1.0"], &in_flight), "the servers' stage cannot end without it");
+    assert!(!is_mended_in_a_freeze(&["1.0", "1.1"], &in_flight), "a way back ended with what was found");
+    assert!(!is_mended_in_a_freeze(&["1.0"], &[(from, began("web", "1.1"))]), "begun in it");
+    assert!(!is_mended_in_a_freeze(&["1.0"], &[(before, began("web", "1.2"))]), "another release");
+}
+
 /// Main's stage of four servers, two of which may be out; the canary's was before it.
 fn deploying(in_order: bool) -> (Desired, History) {
     let mut desired = desired("1.1", "1.0", &["1.0", "1.1"]);

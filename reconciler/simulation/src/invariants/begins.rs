@@ -20,25 +20,28 @@ impl State {
         }
         let stages = desired.fleet.stages();
         let stage = stages.iter().find(|stage| step.stage.as_ref() == Some(&stage.name));
-        let began = self.stage_began(step);
+        let in_flight_since = self.in_flight_since(step);
         self.under_no_hold(&desired, step, stage);
         if desired.emergency(&step.version).is_none() {
-            self.in_no_freeze(&desired, step, began);
+            self.in_no_freeze(&desired, step, in_flight_since);
             self.under_no_red_gate(&desired, step, stage);
         }
     }
 
-    /// When the world first saw something begin of the step's stage and version. Nobody can tell of an older service.
-    fn stage_began(&mut self, step: &Step) -> Timestamp {
+    /// Since when the step's stage had begun, and some stage of its version that had not passed when it was decided: what a freeze
+    /// may let finish. Nobody can tell of an older service.
+    fn in_flight_since(&mut self, step: &Step) -> Timestamp {
         if self.law.as_mut().is_some_and(|law| law.is_older(step)) {
             return Timestamp::MIN;
         }
-        let now = self.clock.at(self.now_ms);
-        let Some(stage) = step.stage.clone() else { return now };
+        let decided = self.clock.at(self.decided_at_ms(step));
+        let Some(stage) = step.stage.clone() else { return decided };
         let key = (step.environment.clone(), stage, step.version.clone());
         let told = self.law.as_mut().and_then(|law| law.stage_began(&key));
-        let seen = *self.stages.entry(key).or_insert(now);
-        told.map_or(seen, |told| told.min(seen))
+        let seen = *self.stages.entry(key).or_insert(decided);
+        let began = told.map_or(seen, |told| told.min(seen));
+        let open = self.law.as_mut().and_then(|law| law.in_flight_since(step));
+        open.map_or(decided, |open| open.max(began))
     }
 
     fn is_new(&self, desired: &Desired, step: &Step) -> bool {

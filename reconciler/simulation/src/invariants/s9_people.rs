@@ -33,13 +33,17 @@ impl State {
         }
     }
 
-    pub(super) fn in_no_freeze(&mut self, desired: &Desired, step: &Step, began: Timestamp) {
-        let now = self.clock.at(self.now_ms);
-        let later = now + self.clock.behind();
+    /// By when the step was decided, however late it sets out: whoever stood still meanwhile, or waited for a slow journal, could
+    /// not know of a freeze that came then.
+    pub(super) fn in_no_freeze(&mut self, desired: &Desired, step: &Step, in_flight_since: Timestamp) {
+        let decided_ms = self.decided_at_ms(step);
+        let decided = self.clock.at(decided_ms);
+        let later = decided + self.clock.behind_at(decided_ms);
         let stops = |freeze: &&Freeze| {
             in_window(freeze, later).is_some()
-                && in_window(freeze, now).is_some_and(|since| {
-                    let finishes = freeze.in_flight == InFlightAtFreeze::FinishStage && began < since;
+                && in_window(freeze, decided).is_some_and(|since| {
+                    let finishes =
+                        freeze.in_flight == InFlightAtFreeze::FinishStage && in_flight_since < since;
                     !finishes
                 })
         };
