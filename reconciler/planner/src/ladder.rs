@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use model::{
     Event, JobKey, JobKind, Reason, Requirement, Stage, StageProgress, StageStanding, Subject, Track,
-    TrackProgress, Version,
+    TrackProgress,
 };
 
+use crate::behind::left_behind;
 use crate::gates;
 use crate::jobs::{self, Errand, Standing};
 use crate::lanes::{Lane, Rung, Work, are_one_release};
@@ -127,27 +128,15 @@ impl<'a> Ladder<'_, 'a> {
                 }
             }
             Work::Migrate => self.job(lane, rung.stage, JobKind::PreMigration, state),
-            Work::PostMigrate => match self.left_behind(lane) {
-                Some(reason) => {
-                    state.waiting.push((Subject::Stage(rung.stage.name.clone()), Wait::new(reason)));
+            Work::PostMigrate => match left_behind(self.survey, lane.target) {
+                Some(wait) => {
+                    state.waiting.push((Subject::Stage(rung.stage.name.clone()), wait));
                     return;
                 }
                 None => self.job(lane, rung.stage, JobKind::PostMigration, state),
             },
         }
         state.records.extend(self.began(lane, rung.stage).filter(|_| !rung.borrowed));
-    }
-
-    /// A host of any track that counts and does not run the lane's target or a version that came later.
-    fn left_behind(&self, lane: &Lane<'a>) -> Option<Reason> {
-        let desired = self.survey.desired;
-        let ranked = |version: &Version| desired.rank(version);
-        let counts = self.survey.hosts.iter().filter(|host| host.out.is_none());
-        let older = counts.map(|host| (host, host.installed_release(self.survey))).find(|(_, runs)| {
-            runs.as_ref().is_none_or(|runs| runs != lane.target && ranked(runs) <= ranked(lane.target))
-        });
-        let (host, runs) = older?;
-        Some(Reason::OlderStillRuns { host: host.name.clone(), runs, version: lane.target.clone() })
     }
 
     fn job(&self, lane: &Lane<'a>, stage: &Stage, kind: JobKind, state: &mut LaneState) {
@@ -192,7 +181,8 @@ impl<'a> Ladder<'_, 'a> {
             let stage = before.rungs.get(first.active)?.stage.name.clone();
             return (!urgent).then(|| Wait::new(Reason::EarlierStage { stage }));
         }
-        // A main track that only a person can move must not keep a fix from the canary. Going back never waits.
+        // A main track that only a person or the canary can move must not keep a fix from the canary. Going back never
+        // waits.
         let stuck = first.refusal.as_ref().is_some_and(|refusal| is_stuck(&refusal.wait.reason))
             || first.waiting.iter().any(|(_, wait)| is_stuck(&wait.reason))
             || self
@@ -336,9 +326,10 @@ fn is_red(reason: &Reason) -> bool {
     matches!(reason, Reason::GateNotGreen { .. })
 }
 
-/// Only a person, or another environment, moves it.
+/// Only a person, another environment, or a host that is left behind moves it.
 fn is_stuck(reason: &Reason) -> bool {
-    reason.ended_by() == model::EndedBy::Person || matches!(reason, Reason::PromotionRequired { .. })
+    reason.ended_by() == model::EndedBy::Person
+        || matches!(reason, Reason::PromotionRequired { .. } | Reason::OlderStillRuns { .. })
 }
 
 fn is_halted(next: &Next) -> bool {

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod agent;
+mod behind;
 mod capacity;
 mod direction;
 mod draining;

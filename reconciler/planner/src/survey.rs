@@ -426,6 +426,9 @@ impl<'a> HostView<'a> {
     }
 }
 
+/// Stands between a package's version and its patches in a stamp.
+pub(crate) const PATCHED: &str = "+patched.";
+
 /// What a service is stamped with: the package's version, and what is patched on top of it.
 fn stamp(package: &Version, patches: &[&Patch]) -> Version {
     let marks: Vec<&str> =
@@ -433,5 +436,5 @@ fn stamp(package: &Version, patches: &[&Patch]) -> Version {
     if marks.is_empty() {
         return package.clone();
     }
-    Version::parse(&format!("{package}+patched.{}", marks.join("."))).unwrap_or_else(|_| package.clone())
+    Version::parse(&format!("{package}{PATCHED}{}", marks.join("."))).unwrap_or_else(|_| package.clone())
 }

@@ -328,6 +328,11 @@ fn half_installed_hosts_that_are_half_out_are_a_persons_to_take_out() {
     all_live([319442]);
 }
 
+#[test]
+fn post_deployment_migrations_wait_for_a_canary_whose_install_failed_half_way() {
+    all_live([1025359]);
+}
+
 /// The first seeds, a hundred or as many as `PROVE_SEEDS` says, up to the first one that breaks a promise.
 #[test]
 fn the_first_seeds_keep_every_promise() {

@@ -331,7 +331,7 @@ pub enum Reason {
     OlderStillRuns {
         /// The first such host.
         host: HostName,
-        /// What it runs; none: it cannot be seen.
+        /// What it runs; none: that cannot be seen.
         runs: Option<Version>,
         /// Whose post-deployment migrations wait.
         version: Version,

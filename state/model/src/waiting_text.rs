@@ -108,9 +108,11 @@ impl fmt::Display for Reason {
                 write!(f, "{version} has not passed {requires}")
             }
             Self::OlderStillRuns { host, runs, version } => {
-                let runs =
-                    runs.as_ref().map_or("cannot be seen".to_owned(), |runs| format!("still runs {runs}"));
-                write!(f, "{host} {runs}: the post-deployment migrations of {version} would leave it behind")
+                let runs = runs.as_ref().map_or_else(
+                    || format!("what {host} runs cannot be seen"),
+                    |runs| format!("{host} still runs {runs}"),
+                );
+                write!(f, "{runs}: the post-deployment migrations of {version} would leave it behind")
             }
             Self::EarlierStage { stage } => write!(f, "stage {stage} comes first"),
             Self::MainFirst { target } => {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Action, Direction, HostName, JobKey, JobKind, JobName, JobState, Role, Run, Step, TrackProgress, Version,
+    Action, Activate, Direction, HostName, JobKey, JobKind, JobName, JobState, Role, Run, Running, Step,
+    TrackProgress, Version,
 };
 
 use super::evidence::Evidence;
@@ -62,13 +63,26 @@ fn nobody_is_left_behind(evidence: &Evidence<'_>, step: &Step, version: &Version
     }
 }
 
+/// With what is installed, and with every service that has to take it up, as far as those tell.
 fn has_reached(evidence: &Evidence<'_>, role: &Role, host: &HostName, version: &Version) -> bool {
     let Some(state) = evidence.state(host) else { return false };
     let Some(package) = role.packages.first().and_then(|name| state.packages.get(name)) else { return false };
-    let is = |release: &Version| role.package_version(release, &state.codename) == package.version;
+    let ranks = &evidence.desired.ranks;
     let rank = evidence.desired.rank(version);
-    let later = || evidence.desired.ranks.iter().skip(rank.map_or(0, |rank| rank + 1)).any(is);
-    is(version) || later()
+    let is = |release: &Version| role.package_version(release, &state.codename) == package.version;
+    let later = || ranks.iter().skip(rank.map_or(0, |rank| rank + 1)).any(is);
+    let earlier = |runs: &Version| {
+        let mut before = ranks.iter().take(rank.unwrap_or(0));
+        before.any(|release| release == runs || role.package_version(release, &state.codename) == *runs)
+    };
+    let must_run = role.services.iter().filter(|service| service.activate != Activate::None);
+    let mut seen = must_run.filter_map(|service| state.services.get(&service.name));
+    let is_behind = seen.any(|service| match service.running(Some(&package.version)) {
+        Running::Version(runs) => earlier(&runs),
+        Running::Older => true,
+        Running::Stopped | Running::Unknown => false,
+    });
+    (is(version) || later()) && !is_behind
 }
 
 /// Going forward, a version comes to a host that serves once its migrations are done.

@@ -181,6 +181,22 @@ fn post_deployment_migrations_wait_for_every_host_that_counts() {
     while !is_post(&scene) {
         scene = scene.next();
     }
+    let there = scene.host("web-03").clone();
+    // An install that failed half-way: dpkg tells the new version, the services run the old one.
+    for (stamped, after_unpack, is_found) in [
+        (Some("1.1"), false, false),
+        (Some("1.0"), false, true),
+        (Some("1.0"), true, true),
+        (Some("0.9-unheard-of"), true, false),
+        (None, true, false),
+        (None, false, true),
+    ] {
+        let service = scene.host("web-03").services.values_mut().next().unwrap();
+        service.stamped = stamped.map(version);
+        service.started_after_unpack = Some(after_unpack);
+        assert_eq!(scene.findings().is_empty(), !is_found, "stamped {stamped:?}, {after_unpack}");
+    }
+    *scene.host("web-03") = there;
     scene.host("web-03").packages.get_mut("shop").unwrap().version = version("1.0");
     breaks(&scene, "S4", "leaves web-03 behind");
     let key = JobKey { kind: JobKind::PostMigration, version: version("1.1") };

@@ -1,0 +1,82 @@
+//! Whom the post-deployment migrations of a version would leave behind.
+//!
+//! What is installed alone does not tell: dpkg names the new version as soon as an install has begun, and the services run
+//! the old one until they are activated.
+
+use model::{Action, Activate, HostState, InFlight, Reason, Running, Version};
+
+use crate::next::{Wait, host_scope};
+use crate::position::under_way;
+use crate::survey::{HostView, PATCHED, Survey};
+
+/// Why they wait, if so: a host of any track that counts does not run the version or one that came later, is being moved
+/// away from it, or was not read since we worked there.
+pub(crate) fn left_behind(survey: &Survey<'_>, version: &Version) -> Option<Wait> {
+    let counting = || survey.hosts.iter().filter(|host| host.out.is_none());
+    let older = |host: &HostView<'_>| {
+        let runs = has_reached(survey, host, version).err()?;
+        let (host, version) = (host.name.clone(), version.clone());
+        Some(Wait::new(Reason::OlderStillRuns { host, runs, version }))
+    };
+    let leaving = |host: &HostView<'_>| {
+        let in_flight = host.in_flight.filter(|in_flight| moves_away(survey, in_flight, version))?;
+        Some(under_way(survey, in_flight))
+    };
+    let unread = |host: &HostView<'_>| {
+        let old = !survey.host_is_fresh(host.name);
+        old.then(|| Wait::new(Reason::FreshFacts).reading(host_scope(host)))
+    };
+    let first = |why: &dyn Fn(&HostView<'_>) -> Option<Wait>| counting().find_map(why);
+    first(&older).or_else(|| first(&leaving)).or_else(|| first(&unread))
+}
+
+/// Whether a host is at a version or a later one: with what is installed, and with every service that has to take it up.
+/// Else what it runs, where that can be told.
+fn has_reached(survey: &Survey<'_>, host: &HostView<'_>, version: &Version) -> Result<(), Option<Version>> {
+    let (Some(state), Some(installed)) = (host.state(), host.installed_release(survey)) else {
+        return Err(None);
+    };
+    if !is_no_older(survey, &installed, version) {
+        return Err(Some(installed));
+    }
+    let package = host.package_for(&installed, state);
+    let whole = host.has_installed(state, &package);
+    let mut up = false;
+    for service in host.role.services.iter().filter(|service| service.activate != Activate::None) {
+        match state.services.get(&service.name).map(|service| service.running(Some(&package))) {
+            Some(Running::Version(runs)) => {
+                let runs = release_of(survey, host, state, &runs);
+                if !is_no_older(survey, &runs, version) {
+                    return Err(Some(runs));
+                }
+                up = true;
+            }
+            // It runs nothing older: when somebody starts it again, it runs what is installed.
+            Some(Running::Stopped) if whole => {}
+            Some(Running::Stopped | Running::Older | Running::Unknown) | None => return Err(None),
+        }
+    }
+    if up || whole { Ok(()) } else { Err(None) }
+}
+
+/// A version itself, or one that came later in git.
+fn is_no_older(survey: &Survey<'_>, release: &Version, version: &Version) -> bool {
+    let rank = |version: &Version| survey.desired.rank(version);
+    release == version || rank(release) > rank(version)
+}
+
+/// The release that a service says it runs: by its name, its package's version, or our stamp of a patched one.
+fn release_of(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, runs: &Version) -> Version {
+    let plain = runs.as_str().split(PATCHED).next().unwrap_or_default();
+    let is = |release: &&Version| {
+        release.as_str() == plain || host.role.package_version(release, &state.codename).as_str() == plain
+    };
+    let known = survey.desired.ranks.iter().chain([host.release]).find(is);
+    known.unwrap_or(runs).clone()
+}
+
+/// A step under way that brings something older: it may have done so already.
+fn moves_away(survey: &Survey<'_>, in_flight: &InFlight, version: &Version) -> bool {
+    let changes = matches!(in_flight.step.action, Action::Install { .. } | Action::Activate { .. });
+    changes && !is_no_older(survey, &in_flight.step.version, version)
+}

@@ -1,0 +1,166 @@
+//! Whom post-deployment migrations wait for: every host that counts, by what it runs.
+
+use crate::fleet::{host, start, version};
+use crate::release::{desired, history, observed};
+use jiff::SignedDuration;
+use model::*;
+use planner::{plan, preview};
+
+/// Main runs 1.1 and has its post-deployment migrations to do; the canary is to go on to 1.2.
+fn before_the_post_migrations_of_main() -> (Desired, Observed) {
+    let mut desired = desired("1.1", "1.2", &["1.0", "1.1", "1.2"]);
+    desired.fleet.policy.promotion = Promotion::default();
+    desired.canary.as_mut().unwrap().weight = 0;
+    let seen = observed(&desired, "1.1");
+    (desired, seen)
+}
+
+/// An install of the version that dpkg tells was not finished: the service runs what was there before.
+fn half_way(seen: &mut Observed, name: &str) {
+    let state = host(seen, name);
+    let package = state.packages.get_mut("shop").unwrap();
+    (package.installed, package.status) = (false, "hU ".into());
+    state.services.values_mut().for_each(|service| service.started_after_unpack = Some(false));
+}
+
+fn hold_canary(desired: &mut Desired) {
+    let (scope, reason) = (HoldScope::Canary, "load test".into());
+    desired.exceptions.holds.push(Hold { scope, reason, until: None });
+}
+
+/// Whose post-deployment migrations run, in order, and on whom they wait in the end.
+fn post_migrations(
+    desired: &Desired,
+    seen: &Observed,
+    memory: &History,
+) -> (Vec<String>, Vec<(String, Option<String>)>) {
+    let rollout = preview(desired, seen, memory, start());
+    let jobs = rollout.steps.iter().filter_map(|step| step.step.action.job());
+    let ran = jobs.filter(|(_, key)| key.kind == JobKind::PostMigration);
+    let waits = rollout.waiting.iter().filter_map(|waiting| match &waiting.reason {
+        Reason::OlderStillRuns { host, runs, .. } => {
+            Some((host.to_string(), runs.as_ref().map(ToString::to_string)))
+        }
+        _ => None,
+    });
+    (ran.map(|(_, key)| key.version.to_string()).collect(), waits.collect())
+}
+
+#[test]
+fn post_deployment_migrations_wait_for_a_canary_whose_install_failed_half_way() {
+    let (mut desired, mut seen) = before_the_post_migrations_of_main();
+    hold_canary(&mut desired);
+    let reached = (vec!["1.1".to_owned()], Vec::new());
+    assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), reached);
+
+    half_way(&mut seen, "web-cny-02");
+    let nobody_can_tell = (Vec::new(), vec![("web-cny-02".to_owned(), None)]);
+    assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), nobody_can_tell);
+    let service = |seen: &mut Observed, change: &dyn Fn(&mut ServiceState)| {
+        host(seen, "web-cny-02").services.values_mut().for_each(change);
+    };
+    for (stamp, runs) in [("1.0", "1.0"), ("1.0+patched.0123456789ab", "1.0"), ("0.1", "0.1")] {
+        service(&mut seen, &|service| service.stamped = Some(version(stamp)));
+        let left = (Vec::new(), vec![("web-cny-02".to_owned(), Some(runs.to_owned()))]);
+        assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), left, "stamped {stamp}");
+    }
+    // What runs is late enough, whatever is unpacked beside it.
+    for stamp in ["1.1", "1.1+patched.0123456789ab", "1.2"] {
+        service(&mut seen, &|service| service.stamped = Some(version(stamp)));
+        assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), reached, "stamped {stamp}");
+    }
+    // Somebody stopped it: nobody knows what it would be started with, until the packages are whole.
+    service(&mut seen, &|service| service.active = false);
+    assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), nobody_can_tell);
+    host(&mut seen, "web-cny-02").packages.get_mut("shop").unwrap().installed = true;
+    assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), reached);
+}
+
+#[test]
+fn a_role_that_restarts_nothing_has_reached_what_is_wholly_installed() {
+    let (mut desired, mut seen) = before_the_post_migrations_of_main();
+    hold_canary(&mut desired);
+    let canary = desired.fleet.roles.iter_mut().find(|role| role.track == Track::Canary).unwrap();
+    canary.services[0].activate = Activate::None;
+    host(&mut seen, "web-cny-02").services.values_mut().for_each(|service| {
+        service.started_after_unpack = Some(false);
+    });
+    assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), (vec!["1.1".to_owned()], Vec::new()));
+    half_way(&mut seen, "web-cny-02");
+    let left = (Vec::new(), vec![("web-cny-02".to_owned(), None)]);
+    assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), left);
+}
+
+#[test]
+fn a_canary_that_main_waits_for_is_not_kept_waiting_by_main() {
+    let (desired, mut seen) = before_the_post_migrations_of_main();
+    let state = host(&mut seen, "web-cny-02");
+    state.packages.get_mut("shop").unwrap().version = version("1.0");
+    let rollout = preview(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(rollout.waiting, []);
+    let at = |kind, host: &str| {
+        let is = |step: &planner::PreviewedStep| {
+            step.step.action.kind() == kind && step.step.host.as_str() == host && step.step.stage.is_some()
+        };
+        rollout.steps.iter().rposition(is).unwrap()
+    };
+    assert!(at(ActionKind::Migrate, "deploy-01") > at(ActionKind::Activate, "web-cny-02"));
+}
+
+#[test]
+fn post_deployment_migrations_wait_while_a_canary_goes_back_and_until_it_was_read() {
+    let (mut desired, seen) = before_the_post_migrations_of_main();
+    hold_canary(&mut desired);
+    let mut memory = history(&["1.0"]);
+    let worked = |stage: &str| Event::StagePassed {
+        environment: "production".into(),
+        stage: stage.into(),
+        version: version("1.1"),
+    };
+    for stage in ["gitaly", "fleet"] {
+        memory.apply(start(), &worked(stage)).unwrap();
+    }
+    let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
+    let state = JobState::Passed { at: start(), output: String::new() };
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+    let begins = |memory: &History| {
+        let planned = plan(&desired, &seen, memory, start());
+        planned.steps.iter().any(|step| step.host.as_str() == "deploy-01")
+    };
+    assert!(begins(&memory));
+
+    let mut read_before = memory.clone();
+    read_before.last_action.insert("web-cny-02".into(), start() + SignedDuration::from_millis(1));
+    assert!(!begins(&read_before));
+    let planned = plan(&desired, &seen, &read_before, start());
+    assert!(planned.observe.contains(&Scope::Host("web-cny-02".into())), "{:?}", planned.observe);
+
+    let moving = |to: &str, action: Action| {
+        let mut memory = memory.clone();
+        let step = Step {
+            id: "g1-9-web-cny-02".into(),
+            environment: "production".into(),
+            host: "web-cny-02".into(),
+            role: "web-canary".into(),
+            commit: desired.commit.id.clone(),
+            version: version(to),
+            generation: Generation(1),
+            action,
+            why: String::new(),
+            deadline: SignedDuration::from_mins(15),
+            stage: None,
+        };
+        memory.in_flight.insert(step.id.clone(), InFlight { step, since: start() });
+        memory
+    };
+    let install = || {
+        let (packages, prepare, configure) = (Default::default(), Vec::new(), Vec::new());
+        Action::Install { packages, prepare, configure }
+    };
+    let activate =
+        || Action::Activate { services: Vec::new(), packages: Default::default(), stamp: version("1") };
+    assert!(!begins(&moving("1.0", install())));
+    assert!(!begins(&moving("1.0", activate())));
+    assert!(begins(&moving("1.0", Action::Download { packages: Default::default() })));
+    assert!(begins(&moving("1.2", install())));
+}
