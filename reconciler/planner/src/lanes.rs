@@ -74,8 +74,10 @@ pub(crate) fn lanes<'a>(
     stages: &'a [Stage],
     now: Timestamp,
 ) -> Vec<Lane<'a>> {
+    let has_stages = |track: &Track| stages.iter().any(|stage| stage.track == *track);
     let lane = |track| lane(desired, stages, track, direction(desired, observed, track, now));
-    let mut lanes: Vec<Lane<'_>> = [Track::Canary, Track::Main].into_iter().filter_map(lane).collect();
+    let tracks = [Track::Canary, Track::Main].into_iter().filter(has_stages);
+    let mut lanes: Vec<Lane<'_>> = tracks.filter_map(lane).collect();
     if lanes.len() == 2 && !canary_goes_first(&lanes) {
         lanes.reverse();
     }

@@ -60,15 +60,23 @@ pub struct JobName(String);
 impl JobName {
     /// The name of an attempt, from 1. Different arguments give different names.
     pub fn new(environment: &EnvironmentName, key: &JobKey, attempt: u32) -> Self {
-        let kind = match &key.kind {
-            JobKind::PreMigration => "pre".to_owned(),
-            JobKind::PostMigration => "post".to_owned(),
+        let mut name = String::from("job.");
+        encode(environment.as_str(), &mut name);
+        match &key.kind {
+            JobKind::PreMigration => name.push_str(".pre."),
+            JobKind::PostMigration => name.push_str(".post."),
             JobKind::Check { stage, check } => {
-                format!("check.{}.{}", encode(check.as_str()), encode(stage.as_str()))
+                name.push_str(".check.");
+                encode(check.as_str(), &mut name);
+                name.push('.');
+                encode(stage.as_str(), &mut name);
+                name.push('.');
             }
-        };
-        let version = encode(key.version.as_str());
-        Self(format!("job.{}.{kind}.{version}.{attempt}", encode(environment.as_str())))
+        }
+        encode(key.version.as_str(), &mut name);
+        name.push('.');
+        name.push_str(&attempt.to_string());
+        Self(name)
     }
 
     /// The text itself.
@@ -84,12 +92,13 @@ impl fmt::Display for JobName {
 }
 
 /// Letters, digits and `-` stay; the separator and everything else become their number in hexadecimal.
-fn encode(text: &str) -> String {
-    let one = |c: char| match c {
-        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' => c.to_string(),
-        other => format!("_{:x}_", u32::from(other)),
-    };
-    text.chars().map(one).collect()
+fn encode(text: &str, name: &mut String) {
+    for c in text.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' => name.push(c),
+            other => name.push_str(&format!("_{:x}_", u32::from(other))),
+        }
+    }
 }
 
 /// What is remembered of a job.

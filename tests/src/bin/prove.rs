@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use model::ActionKind;
-use simulation::{Catch, Catcher, Ending, Lived, Sabotage, Scenario, Tally, live_bent, shrink};
+use simulation::{Catch, Catcher, Ending, Lived, Sabotage, Scenario, Size, Tally, live_bent, shrink};
 
 /// A life is thousands of plans, each of which allocates: a fifth of the time.
 #[global_allocator]
@@ -193,6 +193,7 @@ fn many(from: u64, seeds: u64, keeps_going: bool) -> ExitCode {
 struct Worked {
     seeds: u64,
     events: Vec<usize>,
+    sizes: Vec<Size>,
     tally: Tally,
     failed: Vec<(u64, Ending)>,
 }
@@ -205,8 +206,10 @@ impl Race {
             if seed >= self.end {
                 break;
             }
-            let lived = lived(&Scenario::drawn(seed), None, false);
+            let scenario = Scenario::drawn(seed);
+            let lived = lived(&scenario, None, false);
             worked.seeds += 1;
+            worked.sizes.push(scenario.size());
             worked.events.push(lived.events);
             worked.tally.add(&lived.tally);
             if lived.ending != Ending::Kept {
@@ -236,19 +239,23 @@ impl Worked {
     fn add(&mut self, other: Self) {
         self.seeds += other.seeds;
         self.events.extend(other.events);
+        self.sizes.extend(other.sizes);
         self.tally.add(&other.tally);
         self.failed.extend(other.failed);
     }
 
     fn print(&mut self, took: Duration) {
-        self.events.sort_unstable();
-        let median = self.events.get(self.events.len() / 2).copied().unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let rate = self.seeds as f64 / took.as_secs_f64();
+        println!("{} seeds in {:.0} s, {rate:.1} a second", self.seeds, took.as_secs_f64());
+        let of = |count: fn(&Size) -> usize| median(self.sizes.iter().map(count).collect());
         println!(
-            "{} seeds in {:.0} s, {rate:.1} a second; the median life has {median} events",
-            self.seeds,
-            took.as_secs_f64()
+            "the median life: {} hosts, {} load balancer nodes, {} targets, {} faults, {} events",
+            of(|size| size.hosts),
+            of(|size| size.nodes),
+            of(|size| size.targets),
+            of(|size| size.faults),
+            median(std::mem::take(&mut self.events)),
         );
         println!("\nactions, by how they ended:");
         for ((kind, ended), count) in &self.tally.actions {
@@ -273,4 +280,9 @@ impl Worked {
         let never: Vec<String> = never.map(|(what, kind)| format!("{what} with {kind}")).collect();
         println!("{:>12}  {} pairs: {}", "never", never.len(), never.join(", "));
     }
+}
+
+fn median(mut counts: Vec<usize>) -> usize {
+    counts.sort_unstable();
+    counts.get(counts.len() / 2).copied().unwrap_or(0)
 }

@@ -17,7 +17,7 @@ mod witness;
 pub use happening::{Bad, Deed, Fault, Happening, What, Which};
 pub use life::{Ending, Lived, live, live_bent, live_watched};
 pub use sabotage::{Catch, Catcher, Sabotage};
-pub use scenario::{Mishaps, Scenario};
+pub use scenario::{Mishaps, Scenario, Size};
 pub use shape::{CheckPlace, PRODUCTION, STAGING, Shape};
 pub use shrink::shrink;
 pub use witness::{Situation, Told};

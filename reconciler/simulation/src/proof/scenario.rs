@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::chance::Chance;
 use crate::pace::{Pace, Span};
-use crate::proof::happening::{self, Happening};
+use crate::proof::happening::{self, Deed, Happening, What};
 use crate::proof::shape::Shape;
 
 /// For how long things go wrong, in the world's time.
@@ -39,7 +39,35 @@ pub struct Scenario {
     pub happenings: Vec<Happening>,
 }
 
+/// How much there is in a life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Managed hosts and the host of jobs, of every environment.
+    pub hosts: usize,
+    /// Load balancer nodes.
+    pub nodes: usize,
+    /// Commits that want another version, with the last one.
+    pub targets: usize,
+    /// Faults.
+    pub faults: usize,
+}
+
 impl Scenario {
+    /// How much there is in this life.
+    pub fn size(&self) -> Size {
+        let happens = |fits: fn(&What) -> bool| self.happenings.iter().filter(|it| fits(&it.what)).count();
+        let targets = happens(|what| {
+            use Deed::{Bump, Canary, CanaryGone, Emergency, Promote, Revert};
+            matches!(what, What::Deed(Bump | Canary | CanaryGone | Emergency | Promote | Revert, _))
+        });
+        Size {
+            hosts: self.shape.hosts().len() + usize::from(self.shape.staging),
+            nodes: self.shape.nodes().len(),
+            targets: targets + 1,
+            faults: happens(|what| matches!(what, What::Fault(..))),
+        }
+    }
+
     /// What a seed means. The same for ever on every machine, as long as this function stays.
     pub fn drawn(seed: u64) -> Self {
         let mut chance = Chance::stream(seed, "scenario");
