@@ -63,7 +63,9 @@ impl Word {
             Self::Adopt => {
                 let running = planner::releases_running(desired, observed).into_iter().collect();
                 let ahead = planner::releases_ahead(desired, observed).into_iter().collect();
-                Event::Adopted { environment, by, reason, running, ahead, jobs: jobs(desired, observed)? }
+                let begun = planner::releases_begun(desired, observed).into_iter().collect();
+                let jobs = jobs(desired, observed)?;
+                Event::Adopted { environment, by, reason, running, ahead, begun, jobs }
             }
         })
     }

@@ -1,11 +1,16 @@
 //! Whole lives of simulated worlds, each drawn from one seed. Seeds that once broke a promise are kept here with what they
 //! found; `prove` lives as many more as anybody wants.
 
-use simulation::{Ending, Scenario, live};
+use simulation::{Deed, Ending, Fault, Happening, Scenario, What, live};
 
 fn lives(seed: u64) -> Result<(), String> {
+    ends_well(&Scenario::drawn(seed))
+}
+
+fn ends_well(scenario: &Scenario) -> Result<(), String> {
+    let seed = scenario.seed;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let lived = runtime.expect("a runtime needs nothing").block_on(live(&Scenario::drawn(seed), false));
+    let lived = runtime.expect("a runtime needs nothing").block_on(live(scenario, false));
     match lived.ending {
         Ending::Kept => Ok(()),
         Ending::Broken(violation) => Err(format!("seed {seed}: {violation}")),
@@ -331,6 +336,28 @@ fn half_installed_hosts_that_are_half_out_are_a_persons_to_take_out() {
 #[test]
 fn post_deployment_migrations_wait_for_a_canary_whose_install_failed_half_way() {
     all_live([1025359]);
+}
+
+#[test]
+fn what_never_ran_was_not_found_running_when_a_fleet_is_adopted() {
+    all_live([1056429]);
+}
+
+/// Staging gets the last version from an older service, of whose journal nothing is left when the fleet is adopted.
+#[test]
+fn people_vouch_for_what_ran_where_it_had_to_pass_when_the_record_of_it_is_lost() {
+    let happens = |at_ms, for_ms, what| Happening { at_ms, for_ms, what };
+    for seed in [1, 4, 5, 8] {
+        let mut scenario = Scenario::drawn(seed);
+        scenario.shape.staging = true;
+        scenario.shape.canary = scenario.shape.canary.max(1);
+        scenario.happenings = vec![
+            happens(5_000, 20_000, What::Deed(Deed::Bump, 88)),
+            happens(11_600, 20_000, What::Fault(Fault::Superseded, 100)),
+            happens(13_660, 15_000, What::Fault(Fault::JournalLost, 124)),
+        ];
+        assert_eq!(ends_well(&scenario), Ok(()));
+    }
 }
 
 /// The first seeds, a hundred or as many as `PROVE_SEEDS` says, up to the first one that breaks a promise.

@@ -1,7 +1,10 @@
 //! The person on call: reads status, and does what it asks a person to do. Nothing else.
 
 use engine::{Report, Request, Word};
-use model::{Direction, EnvironmentName, HostName, Reason, StepId, Subject};
+use model::{
+    Direction, EnvironmentName, Event, HostName, Reason, Recorded, Requirement, StepId, Subject, Track,
+    Version,
+};
 use tokio::sync::oneshot;
 
 use crate::proof::happening::{Deed, What};
@@ -88,8 +91,23 @@ impl Life<'_> {
             Reason::JournalLost { .. } | Reason::ClaimedByOther { .. } => {
                 self.says_of(environment, Word::Adopt).await;
             }
+            Reason::PromotionRequired { version, requires: Requirement::Environment(of) }
+                if self.was_found_running(of, version) =>
+            {
+                self.says_of(of, Word::Verify { track: Track::Main, version: version.clone() }).await;
+            }
             _ => {}
         }
+    }
+
+    /// What ran when a fleet was adopted passes no stage there any more. That it had passed before is known to nobody but the
+    /// people who lost the record of it.
+    fn was_found_running(&self, environment: &EnvironmentName, version: &Version) -> bool {
+        let found = |recorded: &Recorded| {
+            matches!(&recorded.event, Event::Adopted { environment: of, running, .. }
+                if of == environment && running.contains(version))
+        };
+        self.journal_lacks && self.journal.events().iter().any(found)
     }
 
     /// A host that somebody made ready with half a package can neither come back nor, where others are out, leave.
