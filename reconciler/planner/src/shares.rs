@@ -322,9 +322,10 @@ fn deployment(survey: &Survey<'_>, lane: &Lane<'_>) -> Deployment {
         last_deploy(lane).and_then(|stage| runs.get(&stage.name)).filter(|run| run.version == *lane.target);
     let canary = || survey.hosts.iter().filter(of_canary);
     let found = survey.history.progress.found_running.contains(lane.target);
-    // One server that is mended later does not take the others out. A version that was found running may have been so on
-    // other hosts alone.
-    let steady = run.is_some_and(|run| run.worked.is_some()) || (found && !canary().all(behind));
+    // One server that is mended later does not take the others out; of a stage with nothing to watch only its end is told. A
+    // version that was found running may have been so on other hosts alone.
+    let worked = run.is_some_and(|run| run.worked.or(run.passed).is_some());
+    let steady = worked || (found && !canary().all(behind));
     let claimed = canary().any(|host| host.claim.is_ours());
     let behind = canary().any(behind);
     match (steady && !lane.goes_back(), behind || claimed) {

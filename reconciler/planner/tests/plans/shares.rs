@@ -184,3 +184,40 @@ fn a_canary_that_weighs_too_much_may_leave_and_a_main_server_may_not() {
         assert_eq!(retired, leaves, "{out}: {:?}", planned.waiting);
     }
 }
+
+/// The canary's stage has nothing to watch and has passed. What each canary server is told to weigh when some of them have
+/// fallen back to an earlier version.
+fn told_when_fallen_back(fallen: &[&str]) -> [BTreeMap<RowId, u32>; 2] {
+    let (mut desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    for (node, canary) in NODES.into_iter().flat_map(|node| [(node, "web-cny-01"), (node, "web-cny-02")]) {
+        row(&mut seen, node, canary).weight = 10;
+    }
+    desired.ranks.insert(0, version("1.0"));
+    let stage = &mut desired.fleet.policy.stages[1];
+    (stage.gates, stage.soak) = (Vec::new(), SignedDuration::ZERO);
+    for name in fallen {
+        let state = host(&mut seen, name);
+        state.packages.values_mut().for_each(|package| package.version = version("1.0"));
+    }
+    let mut memory = history(&["1.0"]);
+    let (environment, version) = (|| "production".into(), version("1.1"));
+    for stage in ["migrations", "canary fleet"] {
+        let (stage, version): (StageName, _) = (stage.into(), version.clone());
+        let began =
+            Event::StageBegan { environment: environment(), stage: stage.clone(), version: version.clone() };
+        memory.apply(start(), &began).unwrap();
+        let passed = Event::StagePassed { environment: environment(), stage, version };
+        memory.apply(start(), &passed).unwrap();
+    }
+    let reached = Event::ShareReached { environment: environment(), version, weight: 5 };
+    memory.apply(start(), &reached).unwrap();
+    let planned = plan(&desired, &seen, &memory, start());
+    NODES.map(|node| told(&planned, node))
+}
+
+#[test]
+fn a_canary_that_falls_back_where_nothing_was_watched_does_not_take_the_others_out() {
+    for fallen in [&["web-cny-01"][..], &["web-cny-01", "web-cny-02"]] {
+        assert_eq!(told_when_fallen_back(fallen), [[].into(), [].into()], "{fallen:?}");
+    }
+}
