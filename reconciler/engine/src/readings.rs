@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Desired, Event, Reading};
+use model::{Event, Reading};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,17 +16,6 @@ pub(crate) fn refusal(reading: &Reading) -> Option<Event> {
             Some(Event::Refused { commit: commit.clone(), errors: reading.errors.clone() })
         }
         _ => None,
-    }
-}
-
-pub(crate) fn accepted_event(desired: &Desired) -> Event {
-    Event::Accepted {
-        environment: desired.environment.clone(),
-        commit: desired.commit.id.clone(),
-        author: desired.commit.author.clone(),
-        subject: desired.commit.subject.clone(),
-        version: desired.target.clone(),
-        canary: desired.canary.as_ref().map(|canary| canary.version.clone()),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::environment::Environment;
 use crate::executor::{Committed, Done, Executor};
 use crate::linter::{Finding, Promise};
 use crate::memory::{Events, Memory};
-use crate::readings::{accepted_event, refusal, watch_source};
+use crate::readings::{refusal, watch_source};
 use crate::refusals::{REFUSED_RETRY, Refusals};
 use crate::report::{REPORT_FORMAT, Report};
 use crate::request::Request;
@@ -359,7 +359,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         for desired in reading.revision.iter().flat_map(|revision| revision.environments.values()) {
             let accepted = self.memory.history(&desired.environment).accepted.as_ref();
             if accepted.is_none_or(|accepted| accepted.commit != desired.commit.id) {
-                events.push(accepted_event(desired));
+                events.push(Event::accepted(desired));
             }
         }
         if !self.memory.record(at, &events) {

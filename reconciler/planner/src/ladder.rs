@@ -210,7 +210,7 @@ impl<'a> Ladder<'_, 'a> {
         if !worked {
             return RungState::Working;
         }
-        if !rung.last || rung.borrowed || self.is_over(lane, rung.stage) {
+        if !rung.last || rung.borrowed || is_over(self.survey, lane, rung.stage) {
             return RungState::Done;
         }
         RungState::Watching(Box::new(self.watch(lane, rung.stage)))
@@ -226,18 +226,9 @@ impl<'a> Ladder<'_, 'a> {
         of_rung.all(|(_, next)| matches!(next, Next::Done | Next::DoneBut(_)))
     }
 
-    /// Nothing of a stage is watched any more, or ever was.
-    fn is_over(&self, lane: &Lane<'a>, stage: &Stage) -> bool {
-        let progress = &self.survey.history.progress;
-        lane.is_unwatched()
-            || progress.found_running.contains(lane.target)
-            || progress.has_passed(&stage.name, lane.target)
-    }
-
     /// The work of a stage is done: its checks run, and its gates are watched for the soak.
     fn watch(&self, lane: &Lane<'a>, stage: &Stage) -> Watching {
-        let run = self.survey.history.progress.runs.get(&stage.name);
-        let worked = run.filter(|run| run.version == *lane.target).and_then(|run| run.worked);
+        let worked = self.survey.history.run(stage, lane.target).and_then(|run| run.worked);
         let (environment, version) = (self.survey.desired.environment.clone(), lane.target.clone());
         let name = stage.name.clone();
         let plain = stage.gates.is_empty() && stage.checks.is_empty() && stage.soak.is_zero();
@@ -290,11 +281,10 @@ impl<'a> Ladder<'_, 'a> {
     }
 
     fn began(&self, lane: &Lane<'a>, stage: &Stage) -> Option<Event> {
-        let run = self.survey.history.progress.runs.get(&stage.name);
-        let open = run.is_some_and(|run| run.version == *lane.target && run.passed.is_none());
-        let progress = &self.survey.history.progress;
-        let found = progress.found_running.contains(lane.target) && !lane.goes_back();
-        let catches_up = found || progress.has_passed(&stage.name, lane.target);
+        let history = self.survey.history;
+        let open = history.run(stage, lane.target).is_some_and(|run| run.passed.is_none());
+        let found = history.progress.found_running.contains(lane.target) && !lane.goes_back();
+        let catches_up = found || history.has_passed(stage, lane.target);
         (!open && !catches_up).then(|| Event::StageBegan {
             environment: self.survey.desired.environment.clone(),
             stage: stage.name.clone(),
@@ -304,15 +294,11 @@ impl<'a> Ladder<'_, 'a> {
 
     /// The lane is through: that is worth remembering, once, when it was watched all the way.
     fn passed(&self, lane: &Lane<'a>) -> Option<Event> {
-        let (progress, environment) = (&self.survey.history.progress, &self.survey.desired.environment);
-        let stages: Vec<_> = lane
-            .rungs
-            .iter()
-            .filter(|rung| rung.last && !rung.borrowed)
-            .map(|rung| rung.stage.name.clone())
-            .collect();
-        let watched = stages.iter().all(|stage| progress.has_passed(stage, lane.target));
-        let known = progress.pass(environment, lane.track, lane.target).is_some();
+        let (history, environment) = (self.survey.history, &self.survey.desired.environment);
+        let own = lane.rungs.iter().filter(|rung| rung.last && !rung.borrowed).map(|rung| rung.stage);
+        let stages: Vec<_> = own.clone().map(|stage| stage.name.clone()).collect();
+        let watched = own.clone().all(|stage| history.has_passed(stage, lane.target));
+        let known = history.progress.pass(environment, lane.track, lane.target).is_some();
         (watched && !known && !lane.is_unwatched()).then(|| Event::Passed {
             environment: environment.clone(),
             track: lane.track,
@@ -320,6 +306,13 @@ impl<'a> Ladder<'_, 'a> {
             stages,
         })
     }
+}
+
+/// Nothing of a stage is watched any more, or ever was.
+pub(crate) fn is_over(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> bool {
+    lane.is_unwatched()
+        || survey.history.progress.found_running.contains(lane.target)
+        || survey.history.has_passed(stage, lane.target)
 }
 
 fn is_red(reason: &Reason) -> bool {
@@ -342,7 +335,7 @@ pub(crate) fn progress(survey: &Survey<'_>, lane: &Lane<'_>, state: &LaneState) 
     for (at, rung) in lane.rungs.iter().enumerate().filter(|(_, rung)| rung.last) {
         let first = lane.rungs.iter().position(|other| other.stage.name == rung.stage.name).unwrap_or(at);
         let standing = if at < state.active {
-            let passed = survey.history.progress.has_passed(&rung.stage.name, lane.target);
+            let passed = survey.history.has_passed(rung.stage, lane.target);
             // Of a stage of another track only the migrations are this track's own.
             let key = JobKey { kind: JobKind::PreMigration, version: lane.target.clone() };
             let migrated = rung.borrowed && survey.history.progress.job_passed(&key);

@@ -92,10 +92,16 @@ impl Rehearsal {
                 backends.entry(backend.clone()).or_default().push(host.clone());
             }
         }
+        let mut history = history.clone();
+        // A revision that is not in force yet comes into force first.
+        if history.accepted.as_ref().is_some_and(|accepted| accepted.commit != desired.commit.id) {
+            let applied = history.apply(now, &Event::accepted(&desired));
+            debug_assert!(applied.is_ok(), "{applied:?}");
+        }
         Self {
             observed: with_green_gates(&desired, observed, now),
             desired,
-            history: history.clone(),
+            history,
             now,
             running: BTreeMap::new(),
             steps: Vec::new(),

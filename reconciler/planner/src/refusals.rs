@@ -1,9 +1,7 @@
 //! Why nothing new starts on a lane: what people, time and the outside world say against it.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{
-    Freeze, InFlightAtFreeze, JobState, Reason, Requirement, Stage, StageRun, Subject, Track, Version,
-};
+use model::{Freeze, InFlightAtFreeze, JobState, Reason, Requirement, Stage, Subject, Track, Version};
 
 use crate::estimate::takes;
 use crate::gates;
@@ -61,8 +59,7 @@ pub(crate) fn refusal(
 
 /// When a stage was begun with a lane's target; none: it was not.
 pub(crate) fn began(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage) -> Option<Timestamp> {
-    let run = survey.history.progress.runs.get(&stage.name);
-    run.filter(|run| run.version == *lane.target).map(|run| run.began)
+    survey.history.run(stage, lane.target).map(|run| run.began)
 }
 
 /// The wait for a reason that may end at a known time.
@@ -180,10 +177,12 @@ fn frozen(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, begun: Option<Tim
 /// Whether some stage was begun with a lane's target before a freeze, and has not passed yet. Where all has passed that was begun,
 /// a host that falls behind is something new. In between it belongs to what is in flight, which cannot end without it.
 fn is_in_flight(survey: &Survey<'_>, lane: &Lane<'_>, freeze: Timestamp) -> bool {
-    let progress = &survey.history.progress;
-    let open = |run: &StageRun| run.version == *lane.target && run.passed.is_none() && run.began < freeze;
+    let history = survey.history;
+    let open = |stage: &Stage| {
+        history.run(stage, lane.target).is_some_and(|run| run.passed.is_none() && run.began < freeze)
+    };
     // What was found running when the environment was adopted has nothing to pass, also where a way back ended with it.
-    !progress.found_running.contains(lane.target) && progress.runs.values().any(open)
+    !history.progress.found_running.contains(lane.target) && survey.desired.fleet.stages().iter().any(open)
 }
 
 fn will_not_finish(

@@ -12,6 +12,7 @@ use model::{
 
 use crate::capacity::Capacity;
 use crate::gates;
+use crate::ladder::is_over;
 use crate::lanes::Lane;
 use crate::next::Wait;
 use crate::refusals::{began, refusal};
@@ -212,21 +213,17 @@ fn desired_now(
         Deployment::Ahead => return (before.min(canary.weight), None, None),
         Deployment::Done => {}
     }
-    let reached = survey.history.progress.share.as_ref().filter(|share| share.version == canary.version);
-    let now = reached.map_or(0, |share| share.weight.min(canary.weight));
+    let reached = reached(survey, canary);
+    let now = reached.map_or(0, |(weight, _)| weight.min(canary.weight));
     let Some(stage) = last_deploy(lane) else { return (canary.weight, None, None) };
-    let proven = lane.is_unwatched() || survey.history.progress.has_passed(&stage.name, lane.target);
+    let proven = lane.is_unwatched() || survey.history.has_passed(stage, lane.target);
     if let Some((stage, gate)) = withdrawal(survey, lane) {
         return (0, refused(survey, lane, stage), Some(gate));
     }
-    let target = if proven {
-        canary.weight
-    } else {
-        next_step(canary, reached.map(|share| (share.weight, share.at)), survey.now)
-    };
+    let target = if proven { canary.weight } else { next_step(canary, reached, survey.now) };
     if target <= now {
-        let until = ramp_until(canary, now, reached.map(|share| share.at))
-            .filter(|_| !proven && target < canary.weight);
+        let until =
+            ramp_until(canary, now, reached.map(|(_, at)| at)).filter(|_| !proven && target < canary.weight);
         let ramping = until.map(|until| {
             let reason = Reason::Ramping { weight: now, of: canary.weight, until };
             (Subject::Track(Track::Canary), Wait::new(reason).until(until))
@@ -234,12 +231,18 @@ fn desired_now(
         return (target.min(now), ramping, None);
     }
     // More traffic is something new.
-    match refused(survey, lane, stage)
-        .or_else(|| unjudged(survey, lane, stage, reached.map(|share| share.at)))
-    {
+    match refused(survey, lane, stage).or_else(|| unjudged(survey, lane, stage, reached.map(|(_, at)| at))) {
         Some(refusal) => (now, Some(refusal), None),
         None => (target, None, None),
     }
+}
+
+/// The share that was reached with the canary's release, and since when that counts: a release that was left and comes back
+/// keeps its share, and is judged with it anew.
+fn reached(survey: &Survey<'_>, canary: &CanaryTarget) -> Option<(u8, Timestamp)> {
+    let share = survey.history.progress.share.as_ref().filter(|share| share.version == canary.version)?;
+    let since = survey.history.target_since(Track::Canary, &canary.version).unwrap_or(survey.now);
+    Some((share.weight, share.at.max(since)))
 }
 
 /// A share is judged by readings that began, and settled, after it was reached.
@@ -256,10 +259,12 @@ fn unjudged(
 
 /// A stage of the canary that is under way, takes it out of traffic when red, and is.
 fn withdrawal<'a>(survey: &Survey<'_>, lane: &Lane<'a>) -> Option<(&'a Stage, model::GateName)> {
-    let progress = &survey.history.progress;
+    // Who serves with the release may have got there when it was a target before, and need not be begun again.
+    let serves = canary_hosts(survey).any(|host| runs_target(survey, lane, host) == Some(true));
     let under_way = |stage: &&Stage| {
-        let begun = progress.runs.get(&stage.name).is_some_and(|run| run.version == *lane.target);
-        begun && !progress.has_passed(&stage.name, lane.target) && withdraws(stage)
+        let begun =
+            (serves && matches!(stage.run, Run::Deploy { .. })) || began(survey, lane, stage).is_some();
+        begun && !is_over(survey, lane, stage) && withdraws(stage)
     };
     let stages = lane.rungs.iter().map(|rung| rung.stage).filter(|_| !lane.is_unwatched());
     stages.filter(under_way).find_map(|stage| Some((stage, gates::red(survey, stage)?)))
@@ -303,34 +308,40 @@ fn ramp_until(canary: &CanaryTarget, weight: u8, at: Option<Timestamp>) -> Optio
 enum Deployment {
     /// Some do not run it, and nobody has begun.
     Ahead,
-    /// Some do not run it, and it has begun: the canary is out of the shared traffic until all are there.
+    /// Some do not run it, and it has begun, or others run it: the canary is out of the shared traffic until all are there.
     UnderWay,
     /// All that can be seen run it.
     Done,
 }
 
+/// Those that count.
+fn canary_hosts<'s, 'a>(survey: &'s Survey<'a>) -> impl Iterator<Item = &'s HostView<'a>> {
+    survey.hosts.iter().filter(|host| host.role.track == Track::Canary && host.out.is_none())
+}
+
+/// Whether a host runs its lane's target; none: it cannot be seen.
+fn runs_target(survey: &Survey<'_>, lane: &Lane<'_>, host: &HostView<'_>) -> Option<bool> {
+    let state = host.state()?;
+    let package = host.package_for(lane.target, state);
+    Some(host.has_installed(state, &package) && host.is_running(survey, state, lane.target, &package))
+}
+
 fn deployment(survey: &Survey<'_>, lane: &Lane<'_>) -> Deployment {
-    let of_canary = |host: &&HostView<'_>| host.role.track == Track::Canary && host.out.is_none();
-    let behind = |host: &HostView<'_>| {
-        host.state().is_some_and(|state| {
-            let package = host.package_for(lane.target, state);
-            !(host.has_installed(state, &package) && host.is_running(survey, state, lane.target, &package))
-        })
-    };
-    let runs = &survey.history.progress.runs;
-    let run =
-        last_deploy(lane).and_then(|stage| runs.get(&stage.name)).filter(|run| run.version == *lane.target);
-    let canary = || survey.hosts.iter().filter(of_canary);
+    let runs: Vec<_> = canary_hosts(survey).map(|host| runs_target(survey, lane, host)).collect();
+    let (some, behind) = (runs.contains(&Some(true)), runs.contains(&Some(false)));
+    let all_behind = runs.iter().all(|runs| *runs == Some(false));
+    let stage = last_deploy(lane);
+    let run = stage.and_then(|stage| survey.history.run(stage, lane.target));
     let found = survey.history.progress.found_running.contains(lane.target);
+    let passed = stage.is_some_and(|stage| survey.history.has_passed(stage, lane.target));
     // One server that is mended later does not take the others out; of a stage with nothing to watch only its end is told. A
-    // version that was found running may have been so on other hosts alone.
-    let worked = run.is_some_and(|run| run.worked.or(run.passed).is_some());
-    let steady = worked || (found && !canary().all(behind));
-    let claimed = canary().any(|host| host.claim.is_ours());
-    let behind = canary().any(behind);
+    // version that was found running may have been so on other hosts alone, and one that had passed may have left them since.
+    let worked = run.as_ref().is_some_and(|run| run.worked.or(run.passed).is_some());
+    let steady = worked || ((found || passed) && !all_behind);
+    let claimed = canary_hosts(survey).any(|host| host.claim.is_ours());
     match (steady && !lane.goes_back(), behind || claimed) {
         (true, _) | (false, false) => Deployment::Done,
-        (false, true) if claimed || found || run.is_some() => Deployment::UnderWay,
+        (false, true) if claimed || found || some || run.is_some() => Deployment::UnderWay,
         (false, true) => Deployment::Ahead,
     }
 }

@@ -91,10 +91,9 @@ fn notes(pass: &Pass<'_, '_>) -> Vec<String> {
 /// kept from beginning.
 fn rollout_is_late(pass: &Pass<'_, '_>) -> bool {
     let survey = pass.survey;
-    let runs = &survey.history.progress.runs;
     let worked = |lane: &crate::lanes::Lane<'_>| -> SignedDuration {
-        let stages = lane.rungs.iter().filter(|rung| rung.last).filter_map(|rung| runs.get(&rung.stage.name));
-        let of_target = stages.filter(|run| run.version == *lane.target);
+        let stages = lane.rungs.iter().filter(|rung| rung.last);
+        let of_target = stages.filter_map(|rung| survey.history.run(rung.stage, lane.target));
         of_target.map(|run| run.worked.or(run.passed).unwrap_or(survey.now).duration_since(run.began)).sum()
     };
     let under_way = survey.lanes.iter().zip(&pass.lanes).filter(|(_, state)| !state.through);

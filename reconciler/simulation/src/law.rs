@@ -151,8 +151,19 @@ impl Law {
         }
     }
 
+    /// What was begun with a version that is no target of its track any more is not in flight, also where it is one again later.
+    fn leave_stages(&mut self, environment: &EnvironmentName, commit: &CommitId) {
+        let Some(desired) = self.said(commit, environment) else { return };
+        let stages = desired.fleet.stages();
+        self.open.retain(|(of, name), (version, _)| {
+            let stage = stages.iter().find(|stage| stage.name == *name);
+            of != environment || stage.is_none_or(|stage| desired.target_of(stage.track) == version)
+        });
+    }
+
     fn follow_stages(&mut self, at: Timestamp, event: &Event) {
         match event {
+            Event::Accepted { environment, commit, .. } => self.leave_stages(environment, commit),
             Event::StageBegan { environment, stage, version } => {
                 self.stages.insert((environment.clone(), stage.clone(), version.clone()), at);
                 self.open.insert((environment.clone(), stage.clone()), (version.clone(), at));

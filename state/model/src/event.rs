@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Role, Track};
+use crate::desired::{Desired, Role, Track};
 use crate::failure::Failure;
 use crate::ids::{CommitId, EnvironmentName, GateName, Generation, StageName, StepId};
 use crate::job::JobKey;
@@ -251,6 +251,18 @@ pub enum Event {
 }
 
 impl Event {
+    /// A revision of an environment comes into force.
+    pub fn accepted(desired: &Desired) -> Self {
+        Self::Accepted {
+            environment: desired.environment.clone(),
+            commit: desired.commit.id.clone(),
+            author: desired.commit.author.clone(),
+            subject: desired.commit.subject.clone(),
+            version: desired.target.clone(),
+            canary: desired.canary.as_ref().map(|canary| canary.version.clone()),
+        }
+    }
+
     /// Whether the other environments remember it too: what has passed here may be required there.
     pub fn concerns_every_environment(&self) -> bool {
         matches!(self, Self::Passed { .. } | Self::Verified { .. })

@@ -11,6 +11,7 @@ use crate::desired::Role;
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Follows};
 use crate::ids::{CommitId, EnvironmentName, Generation, HostName, RowId, StepId};
+use crate::in_force::Accepted;
 use crate::observed::Claim;
 use crate::progress::Progress;
 use crate::step::{Action, ActionKind, Outcome, ReadyBecause, Step};
@@ -103,21 +104,6 @@ pub struct Trouble {
     pub attempts: u32,
     /// Not tried before this.
     pub until: Timestamp,
-}
-
-/// The revision in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
-    /// The commit.
-    pub commit: CommitId,
-    /// The target.
-    pub version: Version,
-    /// The canary track's, when it has one of its own.
-    pub canary: Option<Version>,
-    /// Since when.
-    pub at: Timestamp,
-    /// Since when the main track has this target.
-    pub main_since: Timestamp,
 }
 
 /// An event that cannot follow what came before.
@@ -280,7 +266,12 @@ impl History {
         let before = self.accepted.as_ref();
         let same_main = before.is_some_and(|accepted| accepted.version == *version);
         let same_canary = before.is_some_and(|accepted| accepted.canary.as_ref() == canary);
-        let main_since = before.filter(|_| same_main).map_or(at, |accepted| accepted.main_since);
+        let (commit, main, own) = (commit.clone(), version.clone(), canary.cloned());
+        let anew = Accepted { commit, version: main, canary: own, at, main_since: at, canary_since: at };
+        let accepted = match before {
+            Some(before) => anew.after(before),
+            None => anew,
+        };
         if !(same_main && same_canary) {
             // What stays a target of its track keeps its troubles; a change of the other track is no news for it.
             let stays = |v: &Version| (same_main && v == version) || (same_canary && Some(v) == canary);
@@ -289,8 +280,7 @@ impl History {
                 activated.times = 0;
             }
         }
-        let (commit, version, canary) = (commit.clone(), version.clone(), canary.cloned());
-        self.accepted = Some(Accepted { commit, version, canary, at, main_since });
+        self.accepted = Some(accepted);
     }
 
     /// A host that is declared out is drained by us: should it come back, that is ours to undo.

@@ -9,6 +9,7 @@ pub mod freeze;
 pub mod histories;
 pub mod history;
 pub mod ids;
+pub mod in_force;
 pub mod job;
 mod keyed;
 pub mod observed;
@@ -34,11 +35,12 @@ pub use event::{Event, JOURNAL_FORMAT, Recorded};
 pub use failure::{Failure, FailureKind, Follows};
 pub use freeze::Window;
 pub use histories::Histories;
-pub use history::{Accepted, Activated, History, IllegalEvent, InFlight, MAX_ATTEMPTS, Trouble, backoff};
+pub use history::{Activated, History, IllegalEvent, InFlight, MAX_ATTEMPTS, Trouble, backoff};
 pub use ids::{
     BackendName, CheckName, CommitId, EnvironmentName, GateName, Generation, HostName, LoadBalancerName,
     PackageName, RoleName, RowId, ServerName, ServiceName, StageName, StepId,
 };
+pub use in_force::Accepted;
 pub use job::{JobKey, JobKind, JobName, JobRecord, JobState};
 pub use observed::{
     Admin, AgentState, Claim, Fact, GATE_GAP, GateState, HealthState, HostState, NodeState, Observed,

@@ -29,7 +29,7 @@ pub struct Progress {
     pub found_final: BTreeSet<Version>,
     /// Each stage's newest run.
     pub runs: BTreeMap<StageName, StageRun>,
-    /// Stages that passed, by version.
+    /// Stages that passed, by version, and when they last did.
     pub passed: BTreeMap<Version, BTreeMap<StageName, Timestamp>>,
     /// Migrations and checks.
     #[serde(with = "crate::keyed")]
@@ -254,10 +254,5 @@ impl Progress {
     /// The proof that a version passed a track of an environment.
     pub fn pass(&self, environment: &EnvironmentName, track: Track, version: &Version) -> Option<&Pass> {
         self.released.get(&(environment.clone(), track))?.get(version)
-    }
-
-    /// Whether a stage has ever passed with a version.
-    pub fn has_passed(&self, stage: &StageName, version: &Version) -> bool {
-        self.passed.get(version).is_some_and(|stages| stages.contains_key(stage))
     }
 }

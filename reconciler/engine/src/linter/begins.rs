@@ -103,8 +103,9 @@ fn past_the_point_of_no_return(
 
 /// Where a freeze lets a stage finish that was begun, whatever belongs to a release may of which some stage has not passed.
 fn is_frozen(evidence: &Evidence<'_>, step: &Step, found: &mut Findings) {
-    let mut runs = evidence.history.progress.runs.values();
-    let begun = runs.any(|run| run.version == step.version && run.passed.is_none());
+    let stages = evidence.desired.fleet.stages();
+    let mut runs = stages.iter().filter_map(|stage| evidence.history.run(stage, &step.version));
+    let begun = runs.any(|run| run.passed.is_none());
     for freeze in &evidence.desired.fleet.policy.freezes {
         let open = freeze.window(evidence.now).is_some_and(|window| window.contains(evidence.now));
         let finishes = begun && freeze.in_flight == InFlightAtFreeze::FinishStage;
@@ -173,8 +174,7 @@ fn passed(evidence: &Evidence<'_>, name: &StageName, version: &Version, found: &
     let stages = evidence.desired.fleet.stages();
     let Some(stage) = stages.iter().find(|stage| stage.name == *name) else { return };
     let progress = &evidence.history.progress;
-    let run = progress.runs.get(name).filter(|run| run.version == *version);
-    let worked = run.and_then(|run| run.worked);
+    let worked = evidence.history.run(stage, version).and_then(|run| run.worked);
     let watched = !(stage.gates.is_empty() && stage.checks.is_empty() && stage.soak.is_zero());
     let what = format!("stage {name} would pass with {version}");
     match worked {

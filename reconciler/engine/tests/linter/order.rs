@@ -56,6 +56,13 @@ fn an_install_of_a_vetoed_version_is_found_unless_it_is_there_half_way() {
     keeps(&scene);
 }
 
+/// The release was left, and is a target again since a moment ago.
+fn comes_back(scene: &mut Scene) {
+    scene.history.accepted = None;
+    let later = scene.now + SignedDuration::from_millis(1);
+    scene.history.apply(later, &Event::accepted(&scene.desired)).unwrap();
+}
+
 #[test]
 fn a_beginning_in_a_freeze_is_found_going_forward_and_without_an_emergency() {
     let mut scene = begins();
@@ -71,6 +78,10 @@ fn a_beginning_in_a_freeze_is_found_going_forward_and_without_an_emergency() {
     scene.history.progress.runs.values_mut().for_each(|run| run.passed = Some(scene.now));
     breaks(&scene, "S9", "in a freeze: the sale");
     scene.history.progress.runs = open;
+    let accepted = scene.history.accepted.clone();
+    comes_back(&mut scene);
+    breaks(&scene, "S9", "in a freeze: the sale");
+    scene.history.accepted = accepted;
     scene.desired.fleet.policy.freezes[0].in_flight = InFlightAtFreeze::FinishHost;
     let reason = "CVE-2026-0001".into();
     scene.desired.exceptions.emergency = Some(Emergency { version: version("1.1"), reason });
@@ -136,6 +147,10 @@ fn a_stage_that_passes_too_early_is_found() {
     run(&mut scene, None);
     breaks(&scene, "S8", "before its work is done");
     run(&mut scene, Some(worked));
+    let accepted = scene.history.accepted.clone();
+    comes_back(&mut scene);
+    breaks(&scene, "S8", "before its work is done");
+    scene.history.accepted = accepted;
     scene.desired.fleet.policy.gates.get_mut("alerts").unwrap().settle = hour();
     breaks(&scene, "S8", "was asked before what it judges has settled");
     scene.desired.fleet.policy.gates.get_mut("alerts").unwrap().settle = SignedDuration::ZERO;

@@ -76,6 +76,30 @@ fn what_was_begun_before_a_freeze_is_finished_in_it_where_the_file_says_so() {
 }
 
 #[test]
+fn what_was_begun_before_its_release_was_left_is_not_finished_in_a_freeze_when_it_comes_back() {
+    let mut desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    desired.fleet.policy.freezes = vec![weekend(InFlightAtFreeze::FinishStage)];
+    let accepted = |canary: Option<&str>| Event::Accepted {
+        environment: "production".into(),
+        commit: CommitId::new("0"),
+        author: "Ada".into(),
+        subject: "web".into(),
+        version: version("1.0"),
+        canary: canary.map(version),
+    };
+    let mut memory = history(&["1.0"]);
+    memory.apply(start(), &accepted(Some("1.1"))).unwrap();
+    memory.apply(start(), &began("migrations", "1.1")).unwrap();
+    let now = start() + minutes(31);
+    assert!(migrates(&planned_at(&desired, &memory, now)));
+    memory.apply(start() + minutes(1), &accepted(None)).unwrap();
+    memory.apply(start() + minutes(2), &accepted(Some("1.1"))).unwrap();
+    assert!(!migrates(&planned_at(&desired, &memory, now)));
+    memory.apply(start() + minutes(3), &began("migrations", "1.1")).unwrap();
+    assert!(migrates(&planned_at(&desired, &memory, now)), "begun again before the freeze");
+}
+
+#[test]
 fn a_stage_begins_when_it_ends_just_before_the_freeze() {
     let mut desired = desired("1.0", "1.1", &["1.0", "1.1"]);
     desired.fleet.policy.freezes = vec![weekend(InFlightAtFreeze::FinishHost)];

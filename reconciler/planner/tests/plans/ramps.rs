@@ -59,6 +59,28 @@ impl Scene {
         }
     }
 
+    /// Git left 1.1 and came back to it.
+    fn came_back(&mut self, left: Timestamp, at: Timestamp) {
+        for (at, canary) in [(start(), Some("1.1")), (left, None), (at, Some("1.1"))] {
+            let accepted = Event::Accepted {
+                environment: "production".into(),
+                commit: CommitId::new("0"),
+                author: "Ada".into(),
+                subject: "web".into(),
+                version: version("1.0"),
+                canary: canary.map(version),
+            };
+            self.happens(at, accepted);
+        }
+    }
+
+    /// A canary server still runs, or runs again, what main runs.
+    fn is_behind(&mut self, name: &str) {
+        let state = host(&mut self.observed, name);
+        state.packages.get_mut("shop").unwrap().version = version("1.0");
+        state.services.values_mut().for_each(|service| service.stamped = None);
+    }
+
     fn gate(&mut self, verdict: Verdict) {
         crate::release::set_gate(&mut self.observed, verdict, start() - SignedDuration::from_hours(1));
     }
@@ -154,9 +176,52 @@ fn a_red_gate_takes_the_canary_out_only_where_its_stage_says_so_and_is_under_way
         let (environment, stage) = (environment(), stage());
         scene.happens(start(), Event::StageBegan { environment, stage, version: version("1.0") });
     };
-    assert!(!told(&of_another).1);
+    assert_eq!(told(&of_another), (Some(0), true), "it serves, whatever was begun since");
+    let nobody_knows = |scene: &mut Scene| {
+        of_another(scene);
+        scene.observed.hosts.retain(|host, _| !host.as_str().starts_with("web-cny"));
+    };
+    assert!(!told(&nobody_knows).1);
+    assert!(!told(&|scene: &mut Scene| drop(scene.history.progress.found_running.insert(version("1.1")))).1);
     let again = |scene: &mut Scene| {
         scene.happens(start(), Event::ShareWithdrawn { environment: environment(), gate: "alerts".into() });
     };
     assert_eq!(told(&again), (Some(0), false), "that is known");
+}
+
+#[test]
+fn the_share_of_a_release_that_comes_back_stays_and_grows_as_if_it_was_just_reached() {
+    let mut scene = Scene::deployed();
+    scene.weighs(10);
+    scene.reached(start(), 5);
+    let back = start() + SOAK;
+    scene.came_back(start() + INSTANT, back);
+    scene.now = back + SOAK - INSTANT;
+    assert_eq!(scene.told(), None);
+    scene.now = back + SOAK;
+    assert_eq!(scene.told(), Some(22));
+}
+
+#[test]
+fn a_red_gate_takes_out_a_canary_whose_release_came_back_and_was_not_begun_again() {
+    let told = |change: &dyn Fn(&mut Scene)| {
+        let mut scene = Scene::deployed();
+        scene.desired.fleet.policy.stages[1].on_red = OnRed::CanaryToZero;
+        scene.weighs(10);
+        scene.reached(start(), 5);
+        scene.came_back(start() + INSTANT, start() + INSTANT * 2);
+        scene.now = start() + INSTANT * 3;
+        scene.gate(Verdict::Red);
+        change(&mut scene);
+        scene.told()
+    };
+    assert_eq!(told(&|_| {}), Some(0), "all run it");
+    assert_eq!(told(&|scene| scene.is_behind("web-cny-01")), Some(0), "one has gone back");
+    let gone_back = |scene: &mut Scene| {
+        ["web-cny-01", "web-cny-02"].into_iter().for_each(|name| scene.is_behind(name));
+        let environment = "production".into();
+        let reached = Event::ShareReached { environment, version: version("1.0"), weight: 5 };
+        scene.happens(scene.now, reached);
+    };
+    assert_eq!(told(&gone_back), None, "the share of what runs is none of its business");
 }

@@ -25,6 +25,18 @@ fn adopted(running: &[&str], ahead: &[&str], jobs: Vec<(JobKey, bool)>) -> Event
     }
 }
 
+fn stage(name: &str, track: Track) -> Stage {
+    Stage {
+        name: name.into(),
+        track,
+        run: Run::Migrate,
+        gates: Vec::new(),
+        checks: Vec::new(),
+        soak: SignedDuration::ZERO,
+        on_red: OnRed::Hold,
+    }
+}
+
 #[test]
 fn main_keeps_its_beginning_while_only_the_canary_moves() {
     let mut history = history();
@@ -32,11 +44,19 @@ fn main_keeps_its_beginning_while_only_the_canary_moves() {
     apply(&mut history, 2, accepted("c2", "1.1", Some("1.2")));
     let in_force = history.accepted.clone().unwrap();
     assert_eq!((in_force.commit, in_force.at, in_force.main_since), (CommitId::new("c2"), at(2), at(1)));
-    assert_eq!(in_force.canary, Some(version("1.2")));
+    assert_eq!((in_force.canary, in_force.canary_since), (Some(version("1.2")), at(2)));
     apply(&mut history, 3, accepted("c3", "1.2", Some("1.2")));
-    assert_eq!(history.accepted.as_ref().unwrap().main_since, at(3));
+    let since = |history: &History| {
+        let in_force = history.accepted.as_ref().unwrap();
+        (in_force.main_since, in_force.canary_since)
+    };
+    assert_eq!(since(&history), (at(3), at(2)));
+    apply(&mut history, 4, accepted("c4", "1.2", None));
+    assert_eq!(since(&history), (at(3), at(2)), "the canary takes from main what it has");
+    apply(&mut history, 5, accepted("c5", "1.3", None));
+    assert_eq!(since(&history), (at(5), at(5)));
     let targets = &history.progress.targets;
-    assert_eq!(targets[&Track::Main], [version("1.1"), version("1.2")].into());
+    assert_eq!(targets[&Track::Main], [version("1.1"), version("1.2"), version("1.3")].into());
     assert_eq!(targets[&Track::Canary], [version("1.2")].into());
 }
 
@@ -53,7 +73,7 @@ fn it_is_remembered_when_actual_last_equalled_desired() {
 #[test]
 fn a_stage_begins_works_and_passes_with_one_release() {
     let mut history = history();
-    let stage = StageName::from("fleet");
+    let stage = stage("fleet", Track::Main);
     let event = |make: fn(EnvironmentName, StageName, Version) -> Event, release: &str| {
         make(environment(), "fleet".into(), version(release))
     };
@@ -62,20 +82,87 @@ fn a_stage_begins_works_and_passes_with_one_release() {
     let passed = |environment, stage, version| Event::StagePassed { environment, stage, version };
     apply(&mut history, 1, event(began, "1.1"));
     apply(&mut history, 2, event(worked, "1.1"));
-    assert!(!history.progress.has_passed(&stage, &version("1.1")));
+    assert!(!history.has_passed(&stage, &version("1.1")));
     apply(&mut history, 3, event(passed, "1.1"));
     let run = |history: &History| {
         let run = history.progress.runs["fleet"].clone();
         (run.version.to_string(), run.began, run.worked, run.passed)
     };
     assert_eq!(run(&history), ("1.1".into(), at(1), Some(at(2)), Some(at(3))));
-    assert!(history.progress.has_passed(&stage, &version("1.1")));
-    assert!(!history.progress.has_passed(&stage, &version("1.2")));
+    assert!(history.has_passed(&stage, &version("1.1")));
+    assert!(!history.has_passed(&stage, &version("1.2")));
     apply(&mut history, 4, event(worked, "1.2"));
     assert_eq!(run(&history), ("1.2".into(), at(4), Some(at(4)), None));
     apply(&mut history, 5, event(began, "1.3"));
     assert_eq!(run(&history), ("1.3".into(), at(5), None, None));
-    assert!(history.progress.has_passed(&stage, &version("1.1")), "that stays");
+    assert!(history.has_passed(&stage, &version("1.1")), "that stays");
+}
+
+/// A stage of a track that has been through with 1.1 in the first three seconds, when that is a target of both tracks.
+fn been_through(track: Track) -> (History, Stage) {
+    let (mut history, stage) = (history(), stage("fleet", track));
+    apply(&mut history, 0, accepted("c1", "1.1", None));
+    let (name, of) = (|| "fleet".into(), || version("1.1"));
+    apply(&mut history, 1, Event::StageBegan { environment: environment(), stage: name(), version: of() });
+    apply(&mut history, 2, Event::StageWorked { environment: environment(), stage: name(), version: of() });
+    apply(&mut history, 3, Event::StagePassed { environment: environment(), stage: name(), version: of() });
+    (history, stage)
+}
+
+fn run_of(history: &History, stage: &Stage) -> Option<(Timestamp, Option<Timestamp>, Option<Timestamp>)> {
+    history.run(stage, &version("1.1")).map(|run| (run.began, run.worked, run.passed))
+}
+
+#[test]
+fn what_a_stage_went_through_counts_as_long_as_its_track_has_the_target() {
+    let (mut history, main) = been_through(Track::Main);
+    let canary = stage("fleet", Track::Canary);
+    let through = Some((at(1), Some(at(2)), Some(at(3))));
+    assert_eq!([&main, &canary].map(|stage| run_of(&history, stage)), [through, through]);
+    assert_eq!(history.run(&main, &version("1.2")), None);
+    apply(&mut history, 4, accepted("c2", "1.1", Some("1.2")));
+    assert_eq!([&main, &canary].map(|stage| run_of(&history, stage)), [through, None]);
+    assert_eq!([&main, &canary].map(|stage| history.has_passed(stage, &version("1.1"))), [true, false]);
+    apply(&mut history, 5, accepted("c3", "1.2", Some("1.1")));
+    assert_eq!([&main, &canary].map(|stage| run_of(&history, stage)), [None, None], "not for another time");
+    assert_eq!([&main, &canary].map(|stage| history.has_passed(stage, &version("1.1"))), [false, false]);
+}
+
+#[test]
+fn a_stage_that_comes_back_with_nothing_to_do_begins_when_that_is_told() {
+    let (mut history, stage) = been_through(Track::Main);
+    apply(&mut history, 4, accepted("c2", "1.2", None));
+    apply(&mut history, 5, accepted("c3", "1.1", None));
+    assert_eq!(run_of(&history, &stage), None);
+    let (name, of) = (|| "fleet".into(), || version("1.1"));
+    apply(&mut history, 5, Event::StageWorked { environment: environment(), stage: name(), version: of() });
+    assert_eq!(run_of(&history, &stage), Some((at(5), Some(at(5)), None)));
+    assert!(!history.has_passed(&stage, &version("1.1")));
+    apply(&mut history, 6, Event::StagePassed { environment: environment(), stage: name(), version: of() });
+    assert_eq!(run_of(&history, &stage), Some((at(5), Some(at(5)), Some(at(6)))));
+    assert!(history.has_passed(&stage, &version("1.1")));
+}
+
+#[test]
+fn a_stage_has_passed_for_good_where_its_whole_track_has() {
+    let (mut history, stage) = been_through(Track::Canary);
+    let passed = |track, release| Event::Passed {
+        environment: environment(),
+        track,
+        version: version(release),
+        stages: vec!["fleet".into()],
+    };
+    apply(&mut history, 4, accepted("c2", "1.2", None));
+    for other in [passed(Track::Main, "1.1"), passed(Track::Canary, "1.2")] {
+        apply(&mut history, 5, other);
+        assert!(!history.has_passed(&stage, &version("1.1")));
+    }
+    apply(&mut history, 6, passed(Track::Canary, "1.1"));
+    assert!(history.has_passed(&stage, &version("1.1")));
+    let (mut history, stage) = been_through(Track::Canary);
+    history.progress.passed.clear();
+    apply(&mut history, 4, passed(Track::Canary, "1.1"));
+    assert!(!history.has_passed(&stage, &version("1.1")), "a stage that is new since");
 }
 
 #[test]
