@@ -15,10 +15,8 @@ pub(crate) type GateId = (EnvironmentName, GateName);
 pub(crate) struct Gauge {
     pub(crate) verdict: Verdict,
     pub(crate) value: String,
-    /// Since when it has had this verdict.
-    pub(crate) since_ms: u64,
-    /// The last time that it was not green for so long that everybody had to notice: until when.
-    pub(crate) noticed_until_ms: Option<u64>,
+    /// Since when it had which verdict, the present one last.
+    turns: Vec<(u64, Verdict)>,
     /// Between two turns, while it flaps.
     flaps_ms: Option<u64>,
     /// Counts what tests said about it.
@@ -28,7 +26,21 @@ pub(crate) struct Gauge {
 impl Default for Gauge {
     fn default() -> Self {
         let value = "0".to_owned();
-        Self { verdict: Verdict::Green, value, since_ms: 0, noticed_until_ms: None, flaps_ms: None, epoch: 0 }
+        let verdict = Verdict::Green;
+        Self { verdict, value, turns: vec![(0, verdict)], flaps_ms: None, epoch: 0 }
+    }
+}
+
+impl Gauge {
+    /// How it stood at a time: its verdict, since when, and until when before that it was last not green for so long that
+    /// everybody had to notice.
+    pub(crate) fn at(&self, ms: u64, blind_ms: u64) -> (Verdict, u64, Option<u64>) {
+        let until_then = self.turns.partition_point(|(since_ms, _)| *since_ms <= ms);
+        let turns = &self.turns[..until_then];
+        let (since_ms, verdict) = turns.last().copied().unwrap_or((0, Verdict::Green));
+        let noticed = turns.windows(2).filter(|turn| turn[0].1 != Verdict::Green);
+        let noticed = noticed.filter(|turn| turn[1].0 - turn[0].0 > blind_ms).map(|turn| turn[1].0);
+        (verdict, since_ms, noticed.last())
     }
 }
 
@@ -64,17 +76,14 @@ impl State {
     }
 
     fn gate_turns_to(&mut self, id: &GateId, verdict: Verdict, value: &str) {
-        let (now_ms, blind_ms) = (self.now_ms, self.pace.gate_blind_ms);
+        let now_ms = self.now_ms;
         let gauge = self.gauges.entry(id.clone()).or_default();
         value.clone_into(&mut gauge.value);
         if gauge.verdict == verdict {
             return;
         }
-        if gauge.verdict != Verdict::Green && now_ms - gauge.since_ms > blind_ms {
-            gauge.noticed_until_ms = Some(now_ms);
-        }
         gauge.verdict = verdict;
-        gauge.since_ms = now_ms;
+        gauge.turns.push((now_ms, verdict));
         let place = model::HostName::new(format!("gate {}", id.1));
         self.note(&place, || format!("{}: {verdict}, {value}", id.0));
     }

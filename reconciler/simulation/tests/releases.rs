@@ -270,6 +270,39 @@ async fn a_host_begun_under_a_gate_that_was_red_for_long_breaks_the_eighth_promi
     }
 }
 
+/// What is broken when a host is begun by a process that stood still for 40 s from its decision on, during which the gate
+/// turned to what is told, after so many seconds.
+async fn begun_late(before: Verdict, turns: &[(u64, Verdict)]) -> Vec<Promise> {
+    let site = Site::new();
+    let gate = |verdict| site.world.gate_is(&"production".into(), &"errors".into(), verdict, "0.3");
+    gate(before);
+    seconds(30).await;
+    let claim = Step { stage: Some("canary fleet".into()), ..site.step("c", "cny-1", claim()) };
+    site.world.process_stands_still(true);
+    let goes_on = async {
+        let mut gone_s = 0;
+        for (at_s, verdict) in turns {
+            seconds(at_s - gone_s).await;
+            gate(*verdict);
+            gone_s = *at_s;
+        }
+        seconds(40 - gone_s).await;
+        site.world.process_stands_still(false);
+    };
+    let (claimed, ()) = tokio::join!(site.act(claim), goes_on);
+    claimed.unwrap();
+    site.promises()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stands_still_is_judged_by_how_the_gate_stood_when_the_host_was_decided_on() {
+    use Verdict::{Green, Red};
+    assert_eq!(begun_late(Green, &[(5, Red)]).await, [], "it turned meanwhile");
+    assert_eq!(begun_late(Green, &[(5, Red), (35, Green)]).await, [], "and back");
+    assert_eq!(begun_late(Red, &[]).await, [Promise::S8]);
+    assert_eq!(begun_late(Red, &[(5, Green)]).await, [Promise::S8], "what came too late helps nobody");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_host_begun_under_a_hold_breaks_the_ninth_promise_and_one_that_goes_back_does_not() {
     let mut desired = canary_desired("1", "2", 5);

@@ -1,7 +1,7 @@
 //! S8: nothing begins, going forward, while a gate of its stage is not green, or was not green for long enough.
 //!
-//! Judged as something new begins, by how the gate really stands: no reading of it older than what it judges can hide a
-//! red. Nobody can know of a turn in the last moments.
+//! Judged as something new begins, by how the gate really stood when that was decided, however late it sets out: no reading of
+//! it older than what it judges can hide a red. Nobody can know of a turn in the last moments before, nor of any after it.
 
 use model::{Desired, Stage, Step, Verdict};
 
@@ -15,16 +15,17 @@ impl State {
                 continue;
             };
             let Some(gauge) = self.gauges.get(&(step.environment.clone(), name.clone())) else { continue };
-            let (now_ms, blind_ms) = (self.now_ms, self.pace.gate_blind_ms);
-            let green = match gauge.verdict {
+            let (decided_ms, blind_ms) = (self.decided_at_ms(step), self.pace.gate_blind_ms);
+            let (verdict, since_ms, noticed_until_ms) = gauge.at(decided_ms, blind_ms);
+            let green = match verdict {
                 Verdict::Green => true,
                 Verdict::NoData => gate.no_data_is_green,
                 Verdict::Red | Verdict::Error => false,
             };
             let quiet_ms = u64::try_from(gate.quiet_for.as_millis()).unwrap_or(0).saturating_sub(blind_ms);
-            let unquiet = gauge.noticed_until_ms.is_some_and(|until_ms| now_ms - until_ms < quiet_ms);
+            let unquiet = noticed_until_ms.is_some_and(|until_ms| decided_ms - until_ms < quiet_ms);
             let how = match (green, unquiet) {
-                (false, _) if now_ms - gauge.since_ms > blind_ms => gauge.verdict.to_string(),
+                (false, _) if decided_ms - since_ms > blind_ms => verdict.to_string(),
                 (true, true) => "not green for long enough".to_owned(),
                 _ => continue,
             };
