@@ -168,7 +168,7 @@ fn a_commit_that_would_bring_a_release_back_is_foreseen_with_its_soak() {
         state.services.values_mut().for_each(|service| service.stamped = None);
     }
     scene.desired.canary.as_mut().unwrap().weight = 5;
-    scene.plan(at(22));
+    let _ = scene.plan(at(22));
     let foreseen = preview(&scene.desired, &scene.observed, &scene.history, at(22));
     assert_eq!(foreseen.waiting, []);
     assert!(foreseen.steps.iter().any(|step| step.step.host.as_str() == "web-cny-02"));
