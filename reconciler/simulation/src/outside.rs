@@ -38,9 +38,10 @@ impl Gauge {
         let until_then = self.turns.partition_point(|(since_ms, _)| *since_ms <= ms);
         let turns = &self.turns[..until_then];
         let (since_ms, verdict) = turns.last().copied().unwrap_or((0, Verdict::Green));
-        let noticed = turns.windows(2).filter(|turn| turn[0].1 != Verdict::Green);
-        let noticed = noticed.filter(|turn| turn[1].0 - turn[0].0 > blind_ms).map(|turn| turn[1].0);
-        (verdict, since_ms, noticed.last())
+        let was_noticed =
+            |turn: &&[(u64, Verdict)]| turn[0].1 != Verdict::Green && turn[1].0 - turn[0].0 > blind_ms;
+        let noticed = turns.windows(2).rfind(was_noticed);
+        (verdict, since_ms, noticed.map(|turn| turn[1].0))
     }
 }
 

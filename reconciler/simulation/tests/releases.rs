@@ -290,7 +290,7 @@ async fn begun_late(before: Verdict, turns: &[(u64, Verdict)]) -> Vec<Promise> {
         site.world.process_stands_still(false);
     };
     let (claimed, ()) = tokio::join!(site.act(claim), goes_on);
-    claimed.unwrap();
+    claimed.expect("a free host is claimed");
     site.promises()
 }
 
