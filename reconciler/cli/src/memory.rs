@@ -78,7 +78,6 @@ fn as_found(
     progress.adopted = Some(now);
     progress.found_running = planner::releases_running(desired, seen);
     progress.found_running.extend(planner::releases_ahead(desired, seen));
-    progress.found_running.extend(planner::releases_begun(desired, seen));
     progress.share = accepted.and_then(|accepted| accepted.canary.as_ref()).map(|canary| ReachedShare {
         version: canary.version.clone(),
         weight: canary.weight,

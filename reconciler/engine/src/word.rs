@@ -63,9 +63,7 @@ impl Word {
             Self::Adopt => {
                 let running = planner::releases_running(desired, observed).into_iter().collect();
                 let ahead = planner::releases_ahead(desired, observed).into_iter().collect();
-                let begun = planner::releases_begun(desired, observed).into_iter().collect();
-                let jobs = jobs(desired, observed)?;
-                Event::Adopted { environment, by, reason, running, ahead, begun, jobs }
+                Event::Adopted { environment, by, reason, running, ahead, jobs: jobs(desired, observed)? }
             }
         })
     }

@@ -3,12 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use model::{
-    Activate, Desired, Event, Generation, HostName, HostState, Observed, Reason, Role, Running, Service,
-    Track, Version,
-};
+use model::{Desired, Event, Generation, HostName, HostState, Observed, Reason, Track, Version};
 
-use crate::survey::{Survey, is_stamp_of};
+use crate::survey::Survey;
 
 /// Why nothing may act before a person adopts the fleet, if so: a host knows our service, and this journal has never
 /// done anything here; or a host or load balancer node knows a later generation than this journal's, which is lost, is
@@ -57,67 +54,30 @@ pub(crate) fn at_first_sight(survey: &Survey<'_>) -> Option<Event> {
         reason: "first sight".to_owned(),
         running: releases_running(survey.desired, survey.observed).into_iter().collect(),
         ahead: releases_ahead(survey.desired, survey.observed).into_iter().collect(),
-        begun: releases_begun(survey.desired, survey.observed).into_iter().collect(),
         jobs: Vec::new(),
     })
 }
 
 /// The releases that main's hosts are observed to run: their own names where git knows them, else the package's version.
-/// Where nobody is at work, that is what is installed.
 pub fn releases_running(desired: &Desired, observed: &Observed) -> BTreeSet<Version> {
-    let found = found_on(desired, observed, Track::Main).filter(|found| !found.is_begun());
-    found.map(|found| found.release.clone()).collect()
+    releases_on(desired, observed, Track::Main)
 }
 
 /// The releases that only the canary's hosts are observed to run, as [`releases_running`] names them.
 pub fn releases_ahead(desired: &Desired, observed: &Observed) -> BTreeSet<Version> {
     let main = releases_running(desired, observed);
-    let canary = found_on(desired, observed, Track::Canary).map(|found| found.release);
-    canary.filter(|release| !main.contains(release)).cloned().collect()
+    releases_on(desired, observed, Track::Canary).difference(&main).cloned().collect()
 }
 
-/// The releases that main's hosts only have installed, where somebody is at work: they do not run there.
-pub fn releases_begun(desired: &Desired, observed: &Observed) -> BTreeSet<Version> {
-    let main = releases_running(desired, observed);
-    let begun = found_on(desired, observed, Track::Main).filter(Found::is_begun).map(|found| found.release);
-    begun.filter(|release| !main.contains(release)).cloned().collect()
-}
-
-/// A release that is wholly installed on a host.
-struct Found<'a> {
-    role: &'a Role,
-    state: &'a HostState,
-    release: &'a Version,
-    package: &'a Version,
-}
-
-impl Found<'_> {
-    /// Under a mark an install may be newer than what runs; or nothing runs at all.
-    fn is_begun(&self) -> bool {
-        let mut activated = self.role.services.iter().filter(|service| service.activate != Activate::None);
-        self.state.claim.is_some() && !activated.all(|service| self.runs(service))
-    }
-
-    fn runs(&self, service: &Service) -> bool {
-        let seen = self.state.services.get(&service.name);
-        let running = seen.map(|service| service.running(Some(self.package)));
-        let is = |version: &Version| version == self.release || is_stamp_of(version, self.package);
-        matches!(running, Some(Running::Version(version)) if is(&version))
-    }
-}
-
-fn found_on<'a>(
-    desired: &'a Desired,
-    observed: &'a Observed,
-    track: Track,
-) -> impl Iterator<Item = Found<'a>> {
-    let hosts = desired.fleet.hosts().filter(move |(role, _)| role.track == track);
-    hosts.filter_map(move |(role, host)| {
-        let state = observed.host(host)?;
-        let installed = state.packages.get(role.packages.first()?)?;
-        let package = Some(&installed.version).filter(|_| installed.installed)?;
-        let is = |release: &&Version| role.package_version(release, &state.codename) == *package;
+fn releases_on(desired: &Desired, observed: &Observed, track: Track) -> BTreeSet<Version> {
+    let mut running = BTreeSet::new();
+    for (role, host) in desired.fleet.hosts().filter(|(role, _)| role.track == track) {
+        let Some(state) = observed.host(host) else { continue };
+        let installed = role.packages.first().and_then(|name| state.packages.get(name));
+        let Some(package) = installed.filter(|package| package.installed) else { continue };
+        let is = |release: &&Version| role.package_version(release, &state.codename) == package.version;
         let mut known = desired.ranks.iter().chain([desired.target_of(track)]);
-        Some(Found { role, state, release: known.find(is).unwrap_or(package), package })
-    })
+        running.insert(known.find(is).unwrap_or(&package.version).clone());
+    }
+    running
 }

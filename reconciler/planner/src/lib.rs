@@ -32,7 +32,7 @@ mod workers;
 use jiff::Timestamp;
 use model::{Desired, Event, History, Observed, Plan, Subject, Waiting};
 
-pub use adoption::{releases_ahead, releases_begun, releases_running};
+pub use adoption::{releases_ahead, releases_running};
 pub use preview::{Preview, PreviewedStep, preview};
 
 /// Decides what may start now, and why everything else waits.

@@ -438,9 +438,3 @@ fn stamp(package: &Version, patches: &[&Patch]) -> Version {
     }
     Version::parse(&format!("{package}{PATCHED}{}", marks.join("."))).unwrap_or_else(|_| package.clone())
 }
-
-/// Whether a service with this stamp runs a package's version, whatever is patched on top of it.
-pub(crate) fn is_stamp_of(stamp: &Version, package: &Version) -> bool {
-    let rest = stamp.as_str().strip_prefix(package.as_str());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(PATCHED))
-}

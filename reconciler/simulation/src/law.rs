@@ -213,9 +213,11 @@ impl Law {
                 {
                     self.in_pauses.insert(step.id);
                 }
-                Event::Adopted { environment, running, ahead, begun, .. } => {
-                    let found = running.into_iter().chain(ahead).chain(begun);
-                    self.found_running.entry(environment).or_default().extend(found);
+                Event::Adopted { environment, running, ahead, .. } => {
+                    self.found_running
+                        .entry(environment)
+                        .or_default()
+                        .extend(running.into_iter().chain(ahead));
                 }
                 _ => {}
             }

@@ -216,10 +216,6 @@ pub enum Event {
         /// Releases that were found on the canary track alone: their post-deployment migrations are still to come.
         #[serde(default)]
         ahead: Vec<Version>,
-        /// Releases that were found installed on the main track, and not running, where somebody was at work: they are
-        /// migrated, and everything else of them is still to come.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        begun: Vec<Version>,
         /// Migrations and checks that hosts remember, with whether they succeeded.
         jobs: Vec<(JobKey, bool)>,
     },

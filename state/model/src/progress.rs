@@ -22,10 +22,9 @@ pub struct Progress {
     pub adopted: Option<Timestamp>,
     /// Releases that count as wholly released because they were found running on the main track.
     pub found_running: BTreeSet<Version>,
-    /// Releases that count as migrated before they serve, because they were found running on the canary track, or begun on
-    /// the main track.
+    /// Releases that count as migrated before they serve, because they were found running on the canary track.
     pub found_ahead: BTreeSet<Version>,
-    /// Releases whose post-deployment migrations may have run before we came, or those of what ran before them.
+    /// Those among [`Self::found_running`] whose post-deployment migrations may have run before we came.
     pub found_final: BTreeSet<Version>,
     /// Each stage's newest run.
     pub runs: BTreeMap<StageName, StageRun>,
@@ -154,10 +153,8 @@ impl Progress {
                 self.pause = Some(Pause { by: by.clone(), reason: reason.clone(), at, until: *until });
             }
             Event::Resumed { .. } => self.pause = None,
-            Event::Adopted { running, ahead, begun, jobs, .. } => {
-                self.found_ahead.extend(ahead.iter().chain(begun).cloned());
-                // What ran there before them, nobody can tell.
-                self.found_final.extend(begun.iter().cloned());
+            Event::Adopted { running, ahead, jobs, .. } => {
+                self.found_ahead.extend(ahead.iter().cloned());
                 self.adopt(at, running, jobs);
             }
             _ => {}

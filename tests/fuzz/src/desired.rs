@@ -153,8 +153,8 @@ fn it_can_be_planned(desired: &Desired) {
     let began =
         Event::ServiceStarted { generation: Generation(1), service: "deploy".into(), program: "1".into() };
     let (by, reason) = ("ada".to_owned(), "first sight".to_owned());
-    let (running, ahead, begun, jobs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let adopted = Event::Adopted { environment, by, reason, running, ahead, begun, jobs };
+    let adopted =
+        Event::Adopted { environment, by, reason, running: Vec::new(), ahead: Vec::new(), jobs: Vec::new() };
     for event in [began, adopted] {
         history.apply(now, &event).expect("a new history takes it");
     }

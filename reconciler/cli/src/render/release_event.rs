@@ -1,6 +1,6 @@
 //! Events of a release's way through its stages, as lines.
 
-use model::{Event, Verdict};
+use model::{Event, Verdict, Version};
 
 use super::{moment, one_line};
 use crate::paint::Paint;
@@ -50,11 +50,9 @@ fn words(event: &Event) -> Option<String> {
         Event::Resumed { environment, by, reason } => {
             format!("{environment}: resumed by {by}: {}", one_line(reason))
         }
-        Event::Adopted { environment, by, reason, running, begun, .. } => {
-            let running = running.iter().map(ToString::to_string);
-            let found: Vec<_> =
-                running.chain(begun.iter().map(|version| format!("{version} begun"))).collect();
-            format!("{environment}: adopted by {by} with {}: {}", found.join(", "), one_line(reason))
+        Event::Adopted { environment, by, reason, running, .. } => {
+            let running: Vec<&str> = running.iter().map(Version::as_str).collect();
+            format!("{environment}: adopted by {by} with {}: {}", running.join(", "), one_line(reason))
         }
         Event::Departed { environment, roles } => {
             let hosts: Vec<&str> =

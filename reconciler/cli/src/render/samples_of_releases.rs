@@ -160,8 +160,8 @@ impl Release {
     fn adopt(&mut self, jobs: Vec<(JobKey, bool)>) {
         let running = planner::releases_running(&self.desired, &self.observed).into_iter().collect();
         let (by, reason) = ("reconcile".to_owned(), "first sight".to_owned());
-        let (environment, ahead, begun) = ("production".into(), Vec::new(), Vec::new());
-        let adopted = Event::Adopted { environment, by, reason, running, ahead, begun, jobs };
+        let adopted =
+            Event::Adopted { environment: "production".into(), by, reason, running, ahead: Vec::new(), jobs };
         self.history.apply(at(-7200), &adopted).unwrap();
     }
 
@@ -375,7 +375,6 @@ pub(crate) fn events() -> Vec<Recorded> {
             reason: "moved here".into(),
             running: vec![version()],
             ahead: Vec::new(),
-            begun: Vec::new(),
             jobs: vec![],
         },
         Event::Departed { environment: environment(), roles: vec![role] },

@@ -193,7 +193,6 @@ pub(crate) fn history() -> History {
         reason: "first sight".into(),
         running: vec![version("1.0")],
         ahead: Vec::new(),
-        begun: Vec::new(),
         jobs: Vec::new(),
     };
     history.apply(start(), &adopted).unwrap();

@@ -49,7 +49,6 @@ fn the_way_back_past_post_deployment_migrations_needs_a_persons_word() {
         reason: "post-migrated".into(),
         running: Vec::new(),
         ahead: Vec::new(),
-        begun: Vec::new(),
         jobs: vec![(job, true)],
     };
     memory.apply(start(), &found).unwrap();

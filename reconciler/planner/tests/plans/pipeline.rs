@@ -92,7 +92,6 @@ fn a_red_gate_stops_new_hosts_and_brings_begun_ones_back() {
         reason: "migrated by hand".into(),
         running: Vec::new(),
         ahead: Vec::new(),
-        begun: Vec::new(),
         jobs: vec![(job, true)],
     };
     memory.apply(start(), &adopted).unwrap();

@@ -119,7 +119,6 @@ pub(crate) fn history(through: &[&str]) -> History {
         reason: "found so".into(),
         running: through.iter().map(|text| version(text)).collect(),
         ahead: Vec::new(),
-        begun: Vec::new(),
         jobs: Vec::new(),
     };
     history.apply(start(), &adopted).unwrap();

@@ -20,7 +20,6 @@ fn adopted(running: &[&str], ahead: &[&str], jobs: Vec<(JobKey, bool)>) -> Event
         reason: "found so".into(),
         running: versions(running),
         ahead: versions(ahead),
-        begun: Vec::new(),
         jobs,
     }
 }
@@ -311,22 +310,6 @@ fn what_was_found_counts_as_migrated() {
     let progress = &history.progress;
     assert_eq!(progress.adopted, Some(at(1)));
     assert_eq!(["1.0", "1.1", "1.2"].map(|text| progress.is_migrated(&version(text))), [true, true, false]);
-}
-
-#[test]
-fn what_was_begun_counts_as_migrated_and_not_as_released_and_nobody_knows_what_lies_before_it() {
-    let mut history = history();
-    apply(&mut history, 1, adopted(&["1.0"], &[], Vec::new()));
-    let mut found = adopted(&[], &[], Vec::new());
-    if let Event::Adopted { begun, .. } = &mut found {
-        begun.push(version("1.1"));
-    }
-    apply(&mut history, 2, found);
-    let progress = &history.progress;
-    assert!(progress.is_migrated(&version("1.1")));
-    assert_eq!(progress.found_running, [version("1.0")].into());
-    let points: Vec<&Version> = progress.points_of_no_return().map(|(version, _)| version).collect();
-    assert_eq!(points, [&version("1.0"), &version("1.1")]);
 }
 
 #[test]
