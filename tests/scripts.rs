@@ -127,6 +127,7 @@ reasons! {
     SameMachine => "it is the same machine as",
     AgentBusy => "is in the middle of a run",
     JournalLost => "which this journal does not know",
+    RunningUnknown => "nothing tells whether",
     HostOut => "declared out",
     CommitUntrusted => "is not trusted",
     SourceUnavailable => "the git remote cannot be read",

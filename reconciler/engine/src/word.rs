@@ -61,9 +61,8 @@ impl Word {
                 Event::Verified { environment, track, version, by, reason }
             }
             Self::Adopt => {
-                let running = planner::releases_running(desired, observed).into_iter().collect();
-                let ahead = planner::releases_ahead(desired, observed).into_iter().collect();
-                Event::Adopted { environment, by, reason, running, ahead, jobs: jobs(desired, observed)? }
+                let jobs = jobs(desired, observed)?;
+                planner::adopted(desired, observed, jobs, by, reason)
             }
         })
     }

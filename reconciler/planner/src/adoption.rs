@@ -3,9 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use model::{Desired, Event, Generation, HostName, HostState, Observed, Reason, Track, Version};
+use model::{
+    Desired, Event, Generation, HostName, HostState, JobKey, JobKind, Migrations, Observed, Reason, Role,
+    Track, Version,
+};
 
-use crate::survey::Survey;
+use crate::jobs::came_later;
+use crate::running::{Runs, installed_release, is_whole, runs_what_is_installed, services};
+use crate::survey::{HostView, Survey};
 
 /// Why nothing may act before a person adopts the fleet, if so: a host knows our service, and this journal has never
 /// done anything here; or a host or load balancer node knows a later generation than this journal's, which is lost, is
@@ -41,24 +46,127 @@ fn nodes_that_remember<'a>(survey: &Survey<'a>) -> impl Iterator<Item = (&'a Hos
     nodes.filter_map(|node| Some((node, survey.observed.node(node)?.last_generation?)))
 }
 
-/// A fleet that nobody of us has ever touched is taken as it is, once every host was looked at.
+/// A fleet that nobody of us has ever touched is taken as it is, once every host was looked at and none is unclear.
 pub(crate) fn at_first_sight(survey: &Survey<'_>) -> Option<Event> {
-    let known =
-        survey.hosts.iter().chain(&survey.workers).all(|host| host.fact.is_some() || host.out.is_some());
-    if survey.history.progress.adopted.is_some() || !known || missing(survey).is_some() {
+    if !is_first_sight(survey) || !unclear(survey).is_empty() {
         return None;
     }
-    Some(Event::Adopted {
-        environment: survey.desired.environment.clone(),
-        by: "reconcile".to_owned(),
-        reason: "first sight".to_owned(),
-        running: releases_running(survey.desired, survey.observed).into_iter().collect(),
-        ahead: releases_ahead(survey.desired, survey.observed).into_iter().collect(),
-        jobs: Vec::new(),
-    })
+    let (by, reason) = ("reconcile".to_owned(), "first sight".to_owned());
+    Some(adopted(survey.desired, survey.observed, Vec::new(), by, reason))
 }
 
-/// The releases that main's hosts are observed to run: their own names where git knows them, else the package's version.
+/// Every host was looked at, and nobody of us has ever been there.
+fn is_first_sight(survey: &Survey<'_>) -> bool {
+    let mut hosts = survey.hosts.iter().chain(&survey.workers);
+    survey.history.progress.adopted.is_none()
+        && hosts.all(|host| host.fact.is_some() || host.out.is_some())
+        && missing(survey).is_none()
+}
+
+/// The fleet is taken as it is found, and what its hosts remember of migrations and checks as well. What no service was
+/// seen to run counts for nothing: to whom that is unclear, a person says so.
+pub fn adopted(
+    desired: &Desired,
+    observed: &Observed,
+    jobs: Vec<(JobKey, bool)>,
+    by: String,
+    reason: String,
+) -> Event {
+    let migrated = Remembered { desired, jobs: &jobs };
+    let whole = |version: &Version| !migrated.is_unfinished(version);
+    let running: Vec<_> = releases_running(desired, observed).into_iter().filter(whole).collect();
+    let early = |version: &Version| !running.contains(version) && !migrated.has_failed(version);
+    let ahead = releases_on(desired, observed, Track::Canary).into_iter().filter(early).collect();
+    Event::Adopted { environment: desired.environment.clone(), by, reason, running, ahead, jobs }
+}
+
+/// What hosts remember of migrations: that says more of a version than that it runs.
+struct Remembered<'a> {
+    desired: &'a Desired,
+    jobs: &'a [(JobKey, bool)],
+}
+
+impl Remembered<'_> {
+    /// How a version's migrations ended; none: no host remembers them.
+    fn succeeded(&self, kind: &JobKind, version: &Version) -> Option<bool> {
+        let found = self.jobs.iter().find(|(key, _)| key.kind == *kind && key.version == *version);
+        found.map(|(_, succeeded)| *succeeded)
+    }
+
+    /// They failed, or nobody knows their end.
+    fn has_failed(&self, version: &Version) -> bool {
+        self.succeeded(&JobKind::PreMigration, version) == Some(false)
+    }
+
+    /// We were in the middle of its release: what is still to come of its migrations is known.
+    fn is_unfinished(&self, version: &Version) -> bool {
+        let migrations = self.desired.fleet.policy.migrations.as_ref();
+        let has_post = migrations.is_some_and(|migrations| migrations.post.is_some());
+        let began = self.succeeded(&JobKind::PreMigration, version).is_some();
+        match self.succeeded(&JobKind::PostMigration, version) {
+            Some(succeeded) => !succeeded,
+            None => self.has_failed(version) || (began && has_post),
+        }
+    }
+}
+
+/// At first sight, hosts that may have run a track's target before, as far as can be told, each with that target. Where there
+/// are migrations, nobody knows whether it was migrated.
+pub(crate) fn unclear(survey: &Survey<'_>) -> Vec<(HostName, Version)> {
+    let desired = survey.desired;
+    let migrates = |of: &Migrations| of.pre.is_some() || of.post.is_some();
+    if !desired.fleet.policy.migrations.as_ref().is_some_and(migrates) || !is_first_sight(survey) {
+        return Vec::new();
+    }
+    let running = releases_running(desired, survey.observed);
+    let covers = |found: &Version, target: &Version| found == target || came_later(desired, found, target);
+    let targets = [Track::Canary, Track::Main].map(|track| desired.target_of(track));
+    let uncovered = |target: &&Version| !running.iter().any(|found| covers(found, target));
+    let targets: Vec<&Version> = targets.into_iter().filter(uncovered).collect();
+    let counting = survey.hosts.iter().filter(|host| host.out.is_none());
+    let of_host = |host: &HostView<'_>| {
+        let told = host.state().map_or(Told::Nothing, |state| Told::by(desired, host.role, state));
+        let target = targets.iter().find(|target| match &told {
+            Told::All => false,
+            Told::Stopped(installed) => covers(installed, target),
+            Told::Nothing => true,
+        })?;
+        Some((host.name.clone(), (*target).clone()))
+    };
+    counting.filter_map(of_host).collect()
+}
+
+/// How much a host tells of what ran there when we came.
+enum Told {
+    All,
+    /// All, but for what was installed and does not run now.
+    Stopped(Version),
+    Nothing,
+}
+
+impl Told {
+    fn by(desired: &Desired, role: &Role, state: &HostState) -> Self {
+        // Nothing was ever installed.
+        let Some(installed) = installed_release(desired, role, state) else { return Self::All };
+        let mut services = services(desired, role, state).peekable();
+        let whole = is_whole(role, state);
+        if services.peek().is_none() {
+            return if whole { Self::All } else { Self::Nothing };
+        }
+        let mut told = Self::All;
+        for runs in services {
+            match runs {
+                Runs::Release(_) => {}
+                Runs::Stopped if whole => told = Self::Stopped(installed.clone()),
+                Runs::Stopped | Runs::Untold => return Self::Nothing,
+            }
+        }
+        told
+    }
+}
+
+/// The releases that main's hosts are observed to run: their own names where git knows them, else the version that a service
+/// tells.
 pub fn releases_running(desired: &Desired, observed: &Observed) -> BTreeSet<Version> {
     releases_on(desired, observed, Track::Main)
 }
@@ -73,11 +181,11 @@ fn releases_on(desired: &Desired, observed: &Observed, track: Track) -> BTreeSet
     let mut running = BTreeSet::new();
     for (role, host) in desired.fleet.hosts().filter(|(role, _)| role.track == track) {
         let Some(state) = observed.host(host) else { continue };
-        let installed = role.packages.first().and_then(|name| state.packages.get(name));
-        let Some(package) = installed.filter(|package| package.installed) else { continue };
-        let is = |release: &&Version| role.package_version(release, &state.codename) == package.version;
-        let mut known = desired.ranks.iter().chain([desired.target_of(track)]);
-        running.insert(known.find(is).unwrap_or(&package.version).clone());
+        if runs_what_is_installed(role) {
+            let installed = installed_release(desired, role, state).filter(|_| is_whole(role, state));
+            running.extend(installed.cloned());
+        }
+        running.extend(services(desired, role, state).filter_map(Runs::release));
     }
     running
 }

@@ -1,13 +1,11 @@
 //! Whom the post-deployment migrations of a version would leave behind.
-//!
-//! What is installed alone does not tell: dpkg names the new version as soon as an install has begun, and the services run
-//! the old one until they are activated.
 
-use model::{Action, Activate, HostState, InFlight, Reason, Running, Version};
+use model::{Action, InFlight, Reason, Version};
 
 use crate::next::{Wait, host_scope};
 use crate::position::under_way;
-use crate::survey::{HostView, PATCHED, Survey};
+use crate::running::{Runs, is_whole, services};
+use crate::survey::{HostView, Survey};
 
 /// Why they wait, if so: a host of any track that counts does not run the version or one that came later, is being moved
 /// away from it, or was not read since we worked there.
@@ -39,21 +37,15 @@ fn has_reached(survey: &Survey<'_>, host: &HostView<'_>, version: &Version) -> R
     if !is_no_older(survey, &installed, version) {
         return Err(Some(installed));
     }
-    let package = host.package_for(&installed, state);
-    let whole = host.has_installed(state, &package);
+    let whole = is_whole(host.role, state);
     let mut up = false;
-    for service in host.role.services.iter().filter(|service| service.activate != Activate::None) {
-        match state.services.get(&service.name).map(|service| service.running(Some(&package))) {
-            Some(Running::Version(runs)) => {
-                let runs = release_of(survey, host, state, &runs);
-                if !is_no_older(survey, &runs, version) {
-                    return Err(Some(runs));
-                }
-                up = true;
-            }
+    for runs in services(survey.desired, host.role, state) {
+        match runs {
+            Runs::Release(runs) if !is_no_older(survey, &runs, version) => return Err(Some(runs)),
+            Runs::Release(_) => up = true,
             // It runs nothing older: when somebody starts it again, it runs what is installed.
-            Some(Running::Stopped) if whole => {}
-            Some(Running::Stopped | Running::Older | Running::Unknown) | None => return Err(None),
+            Runs::Stopped if whole => {}
+            Runs::Stopped | Runs::Untold => return Err(None),
         }
     }
     if up || whole { Ok(()) } else { Err(None) }
@@ -63,16 +55,6 @@ fn has_reached(survey: &Survey<'_>, host: &HostView<'_>, version: &Version) -> R
 fn is_no_older(survey: &Survey<'_>, release: &Version, version: &Version) -> bool {
     let rank = |version: &Version| survey.desired.rank(version);
     release == version || rank(release) > rank(version)
-}
-
-/// The release that a service says it runs: by its name, its package's version, or our stamp of a patched one.
-fn release_of(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, runs: &Version) -> Version {
-    let plain = runs.as_str().split(PATCHED).next().unwrap_or_default();
-    let is = |release: &&Version| {
-        release.as_str() == plain || host.role.package_version(release, &state.codename).as_str() == plain
-    };
-    let known = survey.desired.ranks.iter().chain([host.release]).find(is);
-    known.unwrap_or(runs).clone()
 }
 
 /// A step under way that brings something older: it may have done so already.

@@ -1,8 +1,8 @@
 //! Migrations and checks: jobs that must not run twice, one at a time on each host, found again by their names.
 
 use model::{
-    Action, Check, CheckName, CheckRun, HostName, HostState, JobKey, JobKind, JobName, JobRecord, JobState,
-    Reason, RoleName, Stage, StepId, Track, Version,
+    Action, Check, CheckName, CheckRun, Desired, HostName, HostState, JobKey, JobKind, JobName, JobRecord,
+    JobState, Reason, RoleName, Stage, StepId, Track, Version,
 };
 
 use crate::agent;
@@ -87,7 +87,7 @@ fn is_done(survey: &Survey<'_>, key: &JobKey) -> bool {
     if early || progress.found_running.contains(&key.version) || progress.job_passed(key) {
         return true;
     }
-    let covers = |version: &Version| came_later(survey, version, &key.version);
+    let covers = |version: &Version| came_later(survey.desired, version, &key.version);
     progress.found_running.iter().any(covers)
         || later_jobs(survey, key).any(|(_, record)| matches!(record.state, JobState::Passed { .. }))
 }
@@ -101,11 +101,14 @@ fn later_in_doubt(survey: &Survey<'_>, key: &JobKey) -> Option<StepId> {
 /// What is known of such jobs of versions that came later in git.
 fn later_jobs<'a>(survey: &Survey<'a>, key: &JobKey) -> impl Iterator<Item = (&'a JobKey, &'a JobRecord)> {
     let jobs = survey.history.progress.jobs.iter();
-    jobs.filter(move |(other, _)| other.kind == key.kind && came_later(survey, &other.version, &key.version))
+    jobs.filter(move |(other, _)| {
+        other.kind == key.kind && came_later(survey.desired, &other.version, &key.version)
+    })
 }
 
-fn came_later(survey: &Survey<'_>, version: &Version, than: &Version) -> bool {
-    let rank = |version| survey.desired.rank(version);
+/// Whether git knew a version after another one, which it knows as well.
+pub(crate) fn came_later(desired: &Desired, version: &Version, than: &Version) -> bool {
+    let rank = |version| desired.rank(version);
     rank(than).is_some_and(|than| rank(version).is_some_and(|rank| rank > than))
 }
 

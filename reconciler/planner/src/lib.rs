@@ -21,6 +21,7 @@ mod preview;
 mod refusals;
 mod returning;
 mod rows;
+mod running;
 mod shares;
 mod simulate;
 mod survey;
@@ -30,9 +31,9 @@ mod upkeep;
 mod workers;
 
 use jiff::Timestamp;
-use model::{Desired, Event, History, Observed, Plan, Subject, Waiting};
+use model::{Desired, Event, History, HostName, Observed, Plan, Reason, Subject, Version, Waiting};
 
-pub use adoption::{releases_ahead, releases_running};
+pub use adoption::{adopted, releases_ahead, releases_running};
 pub use preview::{Preview, PreviewedStep, preview};
 
 /// Decides what may start now, and why everything else waits.
@@ -51,9 +52,17 @@ pub fn plan(desired: &Desired, observed: &Observed, history: &History, now: Time
         plan.records.retain(|event| matches!(event, Event::Adopted { .. } | Event::GateTurned { .. }));
         // How far a release is nobody knows yet.
         plan.waiting.retain(|waiting| matches!(waiting.subject, Subject::Host(_) | Subject::Environment));
-        if let Some(reason) = missing {
-            plan.waiting.insert(0, Waiting { subject: Subject::Environment, reason, since: now });
-        }
+        let why = match missing {
+            Some(reason) => vec![(Subject::Environment, reason)],
+            None => adoption::unclear(&survey).into_iter().map(asks).collect(),
+        };
+        let why = why.into_iter().map(|(subject, reason)| Waiting { subject, reason, since: now });
+        plan.waiting.splice(0..0, why);
     }
     plan
+}
+
+/// A person is asked about a host of which nobody can tell whether the target ran there.
+fn asks((host, target): (HostName, Version)) -> (Subject, Reason) {
+    (Subject::Host(host), Reason::RunningUnknown { target })
 }

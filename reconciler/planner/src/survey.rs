@@ -13,6 +13,7 @@ use model::{
 use crate::lanes::{Lane, lanes, place_of};
 use crate::rows::{NodeView, Place, RowView, rows_on};
 
+use crate::running::installed_release;
 use crate::tuning::{GATE_MAX_AGE, HOST_MAX_AGE, NODE_MAX_AGE};
 use crate::workers;
 
@@ -296,11 +297,7 @@ impl<'a> HostView<'a> {
 
     /// The release that the installed package belongs to; its own version, when git never knew it.
     pub(crate) fn installed_release(&self, survey: &Survey<'_>) -> Option<Version> {
-        let state = self.state()?;
-        let package = &state.packages.get(self.role.packages.first()?)?.version;
-        let is = |release: &&Version| self.role.package_version(release, &state.codename) == *package;
-        let known = survey.desired.ranks.iter().chain([self.release]).find(is);
-        Some(known.unwrap_or(package).clone())
+        installed_release(survey.desired, self.role, self.state()?).cloned()
     }
 
     /// The role's packages, all at one version.

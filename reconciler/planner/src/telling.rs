@@ -180,6 +180,7 @@ fn urgency(reason: &Reason) -> u8 {
     match reason {
         Reason::HistoryRewritten { .. }
         | Reason::JournalLost { .. }
+        | Reason::RunningUnknown { .. }
         | Reason::DirectionUnknown { .. }
         | Reason::PastPostMigration { .. }
         | Reason::OutageNotAllowed { .. } => 0,

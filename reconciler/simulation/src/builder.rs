@@ -53,6 +53,7 @@ impl State {
             chance: Chance::stream(seed, "the rest of the world"),
             fleets: BTreeMap::new(),
             migrated: BTreeMap::new(),
+            ran: BTreeMap::new(),
             law: None,
             now_ms: 0,
             hosts: BTreeMap::new(),
@@ -126,6 +127,7 @@ impl State {
         let has_agent = host.has_role() && fleet.policy.config_agent.is_some();
         host.agent = has_agent.then(|| Agent::active(self.seed, name));
         self.hosts.insert(name.clone(), host);
+        self.keeps_what_runs(name);
         if has_agent {
             self.agent_will_run(name);
         }

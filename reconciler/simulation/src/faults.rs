@@ -252,7 +252,8 @@ impl State {
     fn files_change(&mut self, name: &HostName, version: &Version, phase: Phase) -> bool {
         let now_ms = self.now_ms;
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.machine.runs()) else { return false };
-        host.unpacked_ms = now_ms;
+        // What has run since before the world began is older, also in its first instant.
+        host.unpacked_ms = now_ms.max(1);
         host.installed_by_us = None;
         for package in host.packages.values_mut() {
             *package = crate::host::Package { version: version.clone(), phase };

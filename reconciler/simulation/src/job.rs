@@ -349,6 +349,7 @@ impl State {
         let version = live.version.clone();
         let warm_ms = live.warm_ms;
         host.services.insert(service.name.clone(), Process { spec: service.clone(), run: Run::Live(live) });
+        self.keeps_what_runs(name);
         self.queue.push(warm_ms, Due::Warm { host: name.clone() });
         self.note(name, || format!("{} runs {version}", service.name));
     }

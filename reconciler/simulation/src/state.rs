@@ -13,7 +13,7 @@ use crate::balancer::{Node, RowKey};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::database::Database;
-use crate::host::{Host, Link, Machine, Run, failure};
+use crate::host::{Host, Link, Machine, Process, Run, failure};
 use crate::invariants::Violation;
 use crate::job::{Job, disk_full};
 use crate::law::Law;
@@ -121,6 +121,8 @@ pub(crate) struct State {
     /// Releases whose migrations are done: they ran before the world began, or were judged so once. A commit that goes
     /// from the history takes no migration with it.
     pub(crate) migrated: BTreeMap<EnvironmentName, BTreeSet<Version>>,
+    /// Package versions that a service ever ran.
+    pub(crate) ran: BTreeMap<EnvironmentName, BTreeSet<Version>>,
     pub(crate) law: Option<Law>,
     pub(crate) now_ms: u64,
     pub(crate) hosts: BTreeMap<HostName, Host>,
@@ -263,8 +265,16 @@ impl State {
             }
         }
         self.queue.push(warm_ms, Due::Warm { host: name.clone() });
+        self.keeps_what_runs(name);
         self.note(name, || "has booted".to_owned());
         self.app_may_change(name);
+    }
+
+    /// Whatever happens later: it has run.
+    pub(crate) fn keeps_what_runs(&mut self, name: &HostName) {
+        let Some(host) = self.hosts.get(name) else { return };
+        let live = host.services.values().filter_map(Process::live).map(|live| live.version.clone());
+        self.ran.entry(host.environment.clone()).or_default().extend(live);
     }
 
     /// Whether the application on a host answers now.

@@ -393,6 +393,11 @@ pub enum Reason {
         /// The generation that it remembers.
         generation: Generation,
     },
+    /// The fleet was never ours, and nothing tells whether its target ran on this host, and so was migrated, before we came.
+    RunningUnknown {
+        /// The target.
+        target: Version,
+    },
     /// A person has declared the host out.
     HostOut {
         /// Why.

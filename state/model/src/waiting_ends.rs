@@ -42,6 +42,7 @@ impl Reason {
             | Self::PastPostMigration { .. }
             | Self::PatchNotIncorporated { .. }
             | Self::JournalLost { .. }
+            | Self::RunningUnknown { .. }
             | Self::SameMachine { .. }
             | Self::ReportOnly { .. } => EndedBy::Person,
             Self::StageFailing { .. }

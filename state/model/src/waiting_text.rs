@@ -140,6 +140,9 @@ impl fmt::Display for Reason {
                 f,
                 "{host} remembers generation {generation}, which this journal does not know: it was lost, or a newer service took over"
             ),
+            Self::RunningUnknown { target } => {
+                write!(f, "nothing tells whether {target} ran here, and so was migrated, before we came")
+            }
             Self::HostOut { why, until } => write!(f, "declared out{}: {why}", until_text(*until)),
             Self::CommitUntrusted { commit, error } => {
                 write!(f, "commit {} is not trusted: {error}", commit.short())
@@ -260,6 +263,9 @@ impl Reason {
                 "a person looks, stops the other service if there is one, and says: `reconcile adopt`"
                     .to_owned()
             }
+            Self::RunningUnknown { target } => format!(
+                "look there: `reconcile adopt` when {target} was not migrated; else start its services, or give them a `running` command"
+            ),
             Self::HostOut { .. } => "ends when it leaves release.toml, or at its time".to_owned(),
             Self::CommitUntrusted { .. } => {
                 "push a commit with a trusted signature; the last trusted one stays in force".to_owned()

@@ -131,7 +131,8 @@ fn after(reason: &Reason) -> Option<Reason> {
         }
         Reason::PatchNotIncorporated { .. } => Reason::AgentBusy,
         Reason::AgentBusy => Reason::JournalLost { host: "web-01".into(), generation: Generation(4) },
-        Reason::JournalLost { .. } => Reason::HostOut { why: "INC-812".into(), until: None },
+        Reason::JournalLost { .. } => Reason::RunningUnknown { target: version("1.5.0") },
+        Reason::RunningUnknown { .. } => Reason::HostOut { why: "INC-812".into(), until: None },
         Reason::HostOut { .. } => {
             Reason::SameMachine { host: "web-02".into(), environment: "staging".into() }
         }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+mod adopting;
 mod again;
 mod behind;
 mod budgets;

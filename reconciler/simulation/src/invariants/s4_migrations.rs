@@ -2,10 +2,10 @@
 //! every host that counts runs it, or a version that came later.
 //!
 //! Judged as installs and migrations begin, by the database's own table, and by what hosts really run. Versions from before
-//! the world began, or that were found running, count as migrated, and so do those from before one that is, for good;
-//! nothing is migrated on the way back.
+//! the world began, or that were found running and ever ran, count as migrated, and so do those from before one that is, for
+//! good; nothing is migrated on the way back.
 
-use model::{Desired, HostName, JobKey, JobKind, Role, Step, Version};
+use model::{Desired, EnvironmentName, HostName, JobKey, JobKind, Role, Step, Version};
 
 use crate::invariants::Promise;
 use crate::invariants::begins::{rank_of, running};
@@ -42,8 +42,16 @@ impl State {
         };
         covering.iter().any(ran)
             || covering.iter().any(|version| {
-                self.law.as_mut().is_some_and(|law| law.was_found_running(&step.environment, version))
+                let law = self.law.as_mut();
+                law.is_some_and(|law| law.was_found_running(&step.environment, version))
+                    && self.ever_ran(desired, &step.environment, version)
             })
+    }
+
+    /// Whether a service ever ran a version: else nobody can have found it running.
+    fn ever_ran(&self, desired: &Desired, environment: &EnvironmentName, version: &Version) -> bool {
+        let Some(ran) = self.ran.get(environment) else { return false };
+        desired.fleet.roles.iter().any(|role| ran.contains(&role.package_version(version, "bookworm")))
     }
 
     /// Whether the database is beyond a version: then nothing of it is migrated any more.

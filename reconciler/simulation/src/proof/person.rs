@@ -88,7 +88,7 @@ impl Life<'_> {
             }
             Reason::BelowFloor(_) => self.takes_out_what_is_half_installed(subject),
             Reason::Paused { .. } => self.says_of(environment, Word::Resume).await,
-            Reason::JournalLost { .. } | Reason::ClaimedByOther { .. } => {
+            Reason::JournalLost { .. } | Reason::ClaimedByOther { .. } | Reason::RunningUnknown { .. } => {
                 self.says_of(environment, Word::Adopt).await;
             }
             Reason::PromotionRequired { version, requires: Requirement::Environment(of) }
