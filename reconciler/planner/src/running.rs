@@ -27,7 +27,7 @@ impl Runs {
 }
 
 /// The services of a role that have to take up what is installed.
-fn moving(role: &Role) -> impl Iterator<Item = &Service> {
+pub(crate) fn moving(role: &Role) -> impl Iterator<Item = &Service> {
     role.services.iter().filter(|service| service.activate != Activate::None)
 }
 

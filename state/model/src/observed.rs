@@ -266,12 +266,17 @@ pub enum Running {
 }
 
 impl ServiceState {
+    /// The version that its stamp, or else its own word, says it runs; none: it is not up, or only its start could tell.
+    pub fn said(&self) -> Option<&Version> {
+        self.stamped.as_ref().or(self.reported.as_ref()).filter(|_| self.active)
+    }
+
     /// Which version runs: the valid stamp, else the `running` command, else start time against unpack time.
     pub fn running(&self, installed: Option<&Version>) -> Running {
         if !self.active {
             return Running::Stopped;
         }
-        if let Some(version) = self.stamped.as_ref().or(self.reported.as_ref()) {
+        if let Some(version) = self.said() {
             return Running::Version(version.clone());
         }
         match (self.started_after_unpack, installed) {

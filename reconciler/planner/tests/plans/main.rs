@@ -5,6 +5,7 @@
 
 mod adopting;
 mod again;
+mod backwards;
 mod behind;
 mod budgets;
 mod departing;

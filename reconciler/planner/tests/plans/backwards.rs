@@ -1,0 +1,95 @@
+//! The way back: until every host runs the earlier version, it is the way back.
+
+use crate::fleet::{host, patch, start, version};
+use crate::release::{desired, history, kinds, observed, primary, set_gate};
+use jiff::SignedDuration;
+use model::*;
+use planner::plan;
+
+/// Everything goes back to 1.0, and has its packages; alerts are firing.
+fn nearly_back() -> (Desired, Observed) {
+    let desired = desired("1.0", "1.0", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    set_gate(&mut seen, Verdict::Red, start());
+    (desired, seen)
+}
+
+fn still_runs(seen: &mut Observed, name: &str, stamp: &str) {
+    host(seen, name).services.values_mut().for_each(|service| service.stamped = Some(version(stamp)));
+}
+
+fn direction(planned: &Plan, track: Track) -> Direction {
+    planned.tracks.iter().find(|progress| progress.track == track).unwrap().direction
+}
+
+#[test]
+fn a_track_goes_back_until_no_host_runs_the_later_version() {
+    let (desired, mut seen) = nearly_back();
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!((direction(&planned, Track::Main), kinds(&planned)), (Direction::Forward, Vec::new()));
+    for stamp in ["1.1", "1.1+patched.0123456789ab"] {
+        still_runs(&mut seen, "web-04", stamp);
+        let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+        assert_eq!(direction(&planned, Track::Main), Direction::Back, "stamped {stamp}");
+        assert_eq!(direction(&planned, Track::Canary), Direction::Forward);
+        assert_eq!(kinds(&planned), ["web-04 claim"], "no gate keeps the last one: {:?}", planned.waiting);
+    }
+    // What is down, or restarts nothing, runs nothing later; and what git never knew says nothing of the way.
+    let mut stopped = seen.clone();
+    host(&mut stopped, "web-04").services.values_mut().for_each(|service| service.active = false);
+    let mut restarts_nothing = desired.clone();
+    let web = restarts_nothing.fleet.roles.iter_mut().find(|role| role.name.as_str() == "web").unwrap();
+    web.services[0].activate = Activate::None;
+    let mut unheard = seen.clone();
+    still_runs(&mut unheard, "web-04", "7.3-by-hand");
+    for (desired, seen) in [(&desired, &stopped), (&restarts_nothing, &seen), (&desired, &unheard)] {
+        let planned = plan(desired, seen, &history(&["1.0"]), start());
+        assert_eq!(direction(&planned, Track::Main), Direction::Forward);
+    }
+    let mut declared_out = desired.clone();
+    let what = OutTarget::Host("web-04".into());
+    declared_out.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    let planned = plan(&declared_out, &seen, &history(&["1.0"]), start());
+    assert_eq!(direction(&planned, Track::Main), Direction::Forward);
+}
+
+#[test]
+fn the_last_host_of_a_way_back_gets_its_patches_whatever_gates_say() {
+    let (mut desired, mut seen) = nearly_back();
+    desired.exceptions.patches.push(patch("1.0"));
+    for name in ["web-01", "web-02", "web-03"] {
+        host(&mut seen, name).patches.insert("a".repeat(64));
+        still_runs(&mut seen, name, "1.0+patched.aaaaaaaaaaaa");
+    }
+    still_runs(&mut seen, "web-04", "1.1");
+    for node in ["fe-01", "fe-02"] {
+        let row = crate::fleet::row(&mut seen, node, "web-04");
+        (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
+    }
+    host(&mut seen, "web-04").claim = Some(Claim {
+        generation: Generation(1),
+        service: "deploy".into(),
+        environment: "production".into(),
+        commit: desired.commit.id.clone(),
+        found: [].into(),
+        at: start() - SignedDuration::from_secs(5),
+        expires: None,
+    });
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(
+        kinds(&planned),
+        ["web-04 patch"],
+        "it is not given back with what it runs: {:?}",
+        planned.waiting
+    );
+}
+
+#[test]
+fn packages_that_somebody_brought_down_do_not_lead_past_post_deployment_migrations() {
+    let (desired, mut seen) = nearly_back();
+    set_gate(&mut seen, Verdict::Green, start() - SignedDuration::from_hours(1));
+    still_runs(&mut seen, "web-04", "1.1");
+    let planned = plan(&desired, &seen, &history(&["1.0", "1.1"]), start());
+    assert_eq!(kinds(&planned), [] as [&str; 0]);
+    assert!(matches!(primary(&planned), Reason::PastPostMigration { .. }), "{:?}", planned.waiting);
+}
