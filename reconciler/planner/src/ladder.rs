@@ -176,10 +176,14 @@ impl<'a> Ladder<'_, 'a> {
             return None;
         }
         if are_one_release(&self.survey.lanes) {
-            // In an emergency both tracks go at once.
-            let urgent = lane.emergency.is_some() && !lane.goes_back();
+            // In an emergency both tracks go at once. The way back is for the other's hosts, and for nothing that is watched
+            // there once they have arrived.
+            let free = match lane.goes_back() {
+                true => (0..before.rungs.len()).all(|rung| self.hosts_are_done(0, rung)),
+                false => lane.emergency.is_some(),
+            };
             let stage = before.rungs.get(first.active)?.stage.name.clone();
-            return (!urgent).then(|| Wait::new(Reason::EarlierStage { stage }));
+            return (!free).then(|| Wait::new(Reason::EarlierStage { stage }));
         }
         // A main track that only a person or the canary can move must not keep a fix from the canary. Going back never
         // waits.

@@ -93,3 +93,25 @@ fn packages_that_somebody_brought_down_do_not_lead_past_post_deployment_migratio
     assert_eq!(kinds(&planned), [] as [&str; 0]);
     assert!(matches!(primary(&planned), Reason::PastPostMigration { .. }), "{:?}", planned.waiting);
 }
+
+#[test]
+fn a_canary_goes_back_after_the_hosts_of_main_and_not_after_what_is_watched_there() {
+    let (desired, mut seen) = nearly_back();
+    let mut memory = history(&["0.9"]);
+    for migrated in ["1.0", "1.1"] {
+        let key = JobKey { kind: JobKind::PreMigration, version: version(migrated) };
+        let state = JobState::Passed { at: start(), output: String::new() };
+        memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+    }
+    for name in ["web-cny-01", "web-cny-02"] {
+        host(&mut seen, name).packages.get_mut("shop").unwrap().version = version("1.1");
+        let staged = [("shop".into(), [version("1.0")].into())].into();
+        host(&mut seen, name).staged = staged;
+    }
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(direction(&planned, Track::Canary), Direction::Back);
+    assert_eq!(kinds(&planned), ["web-cny-01 claim", "web-cny-02 claim"], "{:?}", planned.waiting);
+    host(&mut seen, "web-04").packages.get_mut("shop").unwrap().version = version("1.1");
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(!kinds(&planned).iter().any(|step| step.starts_with("web-cny")), "{:?}", kinds(&planned));
+}
