@@ -38,6 +38,16 @@ fn unpack(package: &str, folder: &Path) {
     }
 }
 
+/// An unpacked program looks for the rest of its package in `/usr/share`: there it is, for this process alone.
+fn command(program: &Path) -> Command {
+    let root = program.ancestors().nth(3).filter(|root| root.ends_with("unpacked"));
+    let Some(root) = root else { return Command::new(program) };
+    let script = "mount -t overlay overlay -o \"lowerdir=$0/usr/share:/usr/share\" /usr/share && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(root).arg(program);
+    command
+}
+
 /// An address that nobody else here uses, neither as a server nor as a client.
 fn free_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
@@ -48,7 +58,7 @@ fn free_address() -> SocketAddr {
 
 fn start(program: &Path, dir: tempfile::TempDir, options: &[&str]) -> Server {
     let address = free_address();
-    let child = Command::new(program)
+    let child = command(program)
         .arg(format!("--web.listen-address={address}"))
         .args(options)
         .current_dir(dir.path())
