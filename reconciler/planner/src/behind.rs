@@ -2,13 +2,14 @@
 
 use model::{Action, InFlight, Reason, Version};
 
+use crate::jobs::came_later;
 use crate::next::{Wait, host_scope};
 use crate::position::under_way;
 use crate::running::{Runs, is_whole, services};
 use crate::survey::{HostView, Survey};
 
 /// Why they wait, if so: a host of any track that counts does not run the version or one that came later, is being moved
-/// away from it, or was not read since we worked there.
+/// away from it, is wanted before it, or was not read since we worked there.
 pub(crate) fn left_behind(survey: &Survey<'_>, version: &Version) -> Option<Wait> {
     let counting = || survey.hosts.iter().filter(|host| host.out.is_none());
     let older = |host: &HostView<'_>| {
@@ -20,12 +21,19 @@ pub(crate) fn left_behind(survey: &Survey<'_>, version: &Version) -> Option<Wait
         let in_flight = host.in_flight.filter(|in_flight| moves_away(survey, in_flight, version))?;
         Some(under_way(survey, in_flight))
     };
+    let sent_back = |host: &HostView<'_>| {
+        let lane = survey.lane_of(host).filter(|lane| came_later(survey.desired, version, lane.target))?;
+        let stage = lane.rungs.get(host.rung)?.stage.name.clone();
+        // Once they had begun, its way back would be barred.
+        Some(Wait::new(Reason::EarlierStage { stage }))
+    };
     let unread = |host: &HostView<'_>| {
         let old = !survey.host_is_fresh(host.name);
         old.then(|| Wait::new(Reason::FreshFacts).reading(host_scope(host)))
     };
     let first = |why: &dyn Fn(&HostView<'_>) -> Option<Wait>| counting().find_map(why);
-    first(&older).or_else(|| first(&leaving)).or_else(|| first(&unread))
+    let moved = || first(&leaving).or_else(|| first(&sent_back));
+    first(&older).or_else(moved).or_else(|| first(&unread))
 }
 
 /// Whether a host is at a version or a later one: with what is installed, and with every service that has to take it up.

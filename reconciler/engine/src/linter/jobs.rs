@@ -61,6 +61,12 @@ fn nobody_is_left_behind(evidence: &Evidence<'_>, step: &Step, version: &Version
     if let Some((_, host)) = hosts.find(|(role, host)| !has_reached(evidence, role, host, version)) {
         found.step(Promise::S4, step, format_args!("leaves {host} behind, which does not run {version}"));
     }
+    let mut hosts = desired.fleet.hosts().filter(|(_, host)| counts(host));
+    let earlier = |role: &Role| desired.rank(desired.target_of(role.track)) < desired.rank(version);
+    let is_ranked = |role: &Role| desired.rank(desired.target_of(role.track)).is_some();
+    if let Some((_, host)) = hosts.find(|(role, _)| is_ranked(role) && earlier(role)) {
+        found.step(Promise::S4, step, format_args!("bars {host} from what it is to go back to"));
+    }
 }
 
 /// With what is installed, and with every service that has to take it up, as far as those tell.

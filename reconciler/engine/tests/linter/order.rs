@@ -223,4 +223,7 @@ fn post_deployment_migrations_wait_for_every_host_that_counts() {
     let what = OutTarget::Host("web-03".into());
     scene.desired.exceptions.outs.push(Out { what, reason: "disk".into(), until: None });
     keeps(&scene);
+    let canary = CanaryTarget { version: version("1.0"), weight: 0, ramp: Vec::new() };
+    scene.desired.canary = Some(canary);
+    breaks(&scene, "S4", "bars web-cny-01 from what it is to go back to");
 }

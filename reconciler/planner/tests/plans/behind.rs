@@ -23,6 +23,23 @@ fn half_way(seen: &mut Observed, name: &str) {
     state.services.values_mut().for_each(|service| service.started_after_unpack = Some(false));
 }
 
+/// Main has passed every stage but the last with 1.1.
+fn all_but_the_last_stage() -> History {
+    let mut memory = history(&["1.0"]);
+    let passed = |stage: &str| Event::StagePassed {
+        environment: "production".into(),
+        stage: stage.into(),
+        version: version("1.1"),
+    };
+    for stage in ["gitaly", "fleet"] {
+        memory.apply(start(), &passed(stage)).unwrap();
+    }
+    let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
+    let state = JobState::Passed { at: start(), output: String::new() };
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+    memory
+}
+
 fn hold_canary(desired: &mut Desired) {
     let (scope, reason) = (HoldScope::Canary, "load test".into());
     desired.exceptions.holds.push(Hold { scope, reason, until: None });
@@ -111,18 +128,7 @@ fn a_canary_that_main_waits_for_is_not_kept_waiting_by_main() {
 fn post_deployment_migrations_wait_while_a_canary_goes_back_and_until_it_was_read() {
     let (mut desired, seen) = before_the_post_migrations_of_main();
     hold_canary(&mut desired);
-    let mut memory = history(&["1.0"]);
-    let worked = |stage: &str| Event::StagePassed {
-        environment: "production".into(),
-        stage: stage.into(),
-        version: version("1.1"),
-    };
-    for stage in ["gitaly", "fleet"] {
-        memory.apply(start(), &worked(stage)).unwrap();
-    }
-    let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
-    let state = JobState::Passed { at: start(), output: String::new() };
-    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+    let memory = all_but_the_last_stage();
     let begins = |memory: &History| {
         let planned = plan(&desired, &seen, memory, start());
         planned.steps.iter().any(|step| step.host.as_str() == "deploy-01")
@@ -163,4 +169,37 @@ fn post_deployment_migrations_wait_while_a_canary_goes_back_and_until_it_was_rea
     assert!(!begins(&moving("1.0", activate())));
     assert!(begins(&moving("1.0", Action::Download { packages: Default::default() })));
     assert!(begins(&moving("1.2", install())));
+}
+
+#[test]
+fn post_deployment_migrations_bar_nobodys_way_back() {
+    let (mut desired, mut seen) = before_the_post_migrations_of_main();
+    let memory = all_but_the_last_stage();
+    desired.canary.as_mut().unwrap().version = version("1.0");
+    let canary_is_back = (Vec::new(), vec![("web-cny-01".to_owned(), Some("1.0".to_owned()))]);
+    assert_eq!(post_migrations(&desired, &seen, &memory), canary_is_back);
+
+    hold_canary(&mut desired);
+    let waits = |desired: &Desired, seen: &Observed| {
+        let rollout = preview(desired, seen, &memory, start());
+        let post = Subject::Stage("post-deployment migrations".into());
+        let of_post = rollout.waiting.into_iter().filter(|waiting| waiting.subject == post);
+        of_post.map(|waiting| waiting.reason).collect::<Vec<_>>()
+    };
+    assert_eq!(waits(&desired, &seen), [Reason::EarlierStage { stage: "canary fleet".into() }]);
+    // Hosts that do not count, a later version, and one that git has never seen bar nothing.
+    for later in ["1.1", "1.2", "2.0"] {
+        let mut goes_on = desired.clone();
+        goes_on.canary.as_mut().unwrap().version = version(later);
+        assert_eq!(waits(&goes_on, &seen), [], "to {later}");
+    }
+    for name in ["web-cny-01", "web-cny-02"] {
+        let what = OutTarget::Host(name.into());
+        desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+        for node in ["fe-01", "fe-02"] {
+            let row = crate::fleet::row(&mut seen, node, name);
+            (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
+        }
+    }
+    assert_eq!(waits(&desired, &seen), []);
 }
