@@ -6,6 +6,7 @@ mod clock;
 mod departures;
 mod environment;
 mod executor;
+mod handle;
 pub mod linter;
 mod memory;
 mod readings;
@@ -21,9 +22,10 @@ mod word;
 pub use circumstances::{
     Circumstances, ExceptionKind, ExceptionReport, FreezeReport, GateReport, JobReport, PatchReport,
 };
+pub use handle::{Handle, Standings};
 pub use refusals::Refusals;
 pub use report::{EnvironmentReport, HostReport, REPORT_FORMAT, Report, host_reports};
 pub use request::Request;
 pub use seams::{Journal, JournalError, Source, World};
-pub use service::{DesiredByName, Handle, Service, Standings};
+pub use service::{DesiredByName, Service};
 pub use word::{Word, highest_generation, job_hosts, newer_generation};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Desired, EnvironmentName, Event, Mode, Reading, Recorded, Revision, Standing, Step, StepId};
-use tokio::sync::{broadcast, mpsc, watch};
+use model::{Desired, EnvironmentName, Event, Mode, Reading, Revision, Step, StepId};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,9 @@ use crate::clock::Clock;
 use crate::departures::departed;
 use crate::environment::Environment;
 use crate::executor::{Committed, Done, Executor};
+use crate::handle::{Handle, Standings};
 use crate::linter::{Finding, Promise};
-use crate::memory::{Events, Memory};
+use crate::memory::Memory;
 use crate::readings::{refusal, watch_source};
 use crate::refusals::{REFUSED_RETRY, Refusals};
 use crate::report::{REPORT_FORMAT, Report};
@@ -39,32 +40,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What every environment should be; the live world reads roles and load balancers from here.
 pub type DesiredByName = BTreeMap<EnvironmentName, Desired>;
-
-/// How every environment stands, for whoever waits for it.
-pub type Standings = BTreeMap<EnvironmentName, (model::CommitId, Standing)>;
-
-/// Where people's requests go, and news comes from.
-#[derive(Clone)]
-pub struct Handle {
-    /// Requests; bounded, since people are slow.
-    pub requests: mpsc::Sender<Request>,
-    /// The newest standings.
-    pub standings: watch::Receiver<Standings>,
-    refusals: watch::Receiver<Refusals>,
-    events: Events,
-}
-
-impl Handle {
-    /// Every event from now on.
-    pub fn events(&self) -> broadcast::Receiver<Recorded> {
-        self.events.listen()
-    }
-
-    /// Plans that this service has refused, also after its end. A test of the whole service fails on any.
-    pub fn refusals(&self) -> Refusals {
-        self.refusals.borrow().clone()
-    }
-}
 
 /// The service. One owner for everything it knows; others hold a [`Handle`].
 pub struct Service<W, J, S> {
