@@ -6,7 +6,7 @@ use model::*;
 use planner::{plan, preview};
 
 use crate::fleet::{host, start, version};
-use crate::release::{desired, history, observed};
+use crate::release::{accepted, desired, history, observed};
 
 fn at(minutes: i64) -> Timestamp {
     start() + SignedDuration::from_mins(minutes)
@@ -55,17 +55,6 @@ impl Scene {
     fn records(&mut self, minutes: i64) -> Vec<Event> {
         let is_turn = |event: &Event| matches!(event, Event::GateTurned { .. });
         self.plan(at(minutes)).records.into_iter().filter(|event| !is_turn(event)).collect()
-    }
-}
-
-fn accepted(canary: Option<&str>) -> Event {
-    Event::Accepted {
-        environment: "production".into(),
-        commit: CommitId::new("0"),
-        author: "Ada".into(),
-        subject: "web".into(),
-        version: version("1.0"),
-        canary: canary.map(version),
     }
 }
 

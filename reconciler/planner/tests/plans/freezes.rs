@@ -5,7 +5,7 @@ use model::*;
 use planner::plan;
 
 use crate::fleet::{start, version};
-use crate::release::{desired, history, observed, primary};
+use crate::release::{accepted, desired, history, observed, primary};
 
 fn minutes(count: i64) -> SignedDuration {
     SignedDuration::from_mins(count)
@@ -79,14 +79,6 @@ fn what_was_begun_before_a_freeze_is_finished_in_it_where_the_file_says_so() {
 fn what_was_begun_before_its_release_was_left_is_not_finished_in_a_freeze_when_it_comes_back() {
     let mut desired = desired("1.0", "1.1", &["1.0", "1.1"]);
     desired.fleet.policy.freezes = vec![weekend(InFlightAtFreeze::FinishStage)];
-    let accepted = |canary: Option<&str>| Event::Accepted {
-        environment: "production".into(),
-        commit: CommitId::new("0"),
-        author: "Ada".into(),
-        subject: "web".into(),
-        version: version("1.0"),
-        canary: canary.map(version),
-    };
     let mut memory = history(&["1.0"]);
     memory.apply(start(), &accepted(Some("1.1"))).unwrap();
     memory.apply(start(), &began("migrations", "1.1")).unwrap();

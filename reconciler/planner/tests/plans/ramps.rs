@@ -5,7 +5,7 @@ use model::*;
 use planner::plan;
 
 use crate::fleet::{host, row, start, version};
-use crate::release::{desired, history, observed};
+use crate::release::{accepted, desired, history, observed};
 
 /// Both canary servers run 1.1 and are in rotation; its share goes to 20 percent by way of 5 and 10.
 struct Scene {
@@ -62,15 +62,7 @@ impl Scene {
     /// Git left 1.1 and came back to it.
     fn came_back(&mut self, left: Timestamp, at: Timestamp) {
         for (at, canary) in [(start(), Some("1.1")), (left, None), (at, Some("1.1"))] {
-            let accepted = Event::Accepted {
-                environment: "production".into(),
-                commit: CommitId::new("0"),
-                author: "Ada".into(),
-                subject: "web".into(),
-                version: version("1.0"),
-                canary: canary.map(version),
-            };
-            self.happens(at, accepted);
+            self.happens(at, accepted(canary));
         }
     }
 

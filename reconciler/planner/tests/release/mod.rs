@@ -149,3 +149,15 @@ pub(crate) fn kinds(plan: &Plan) -> Vec<String> {
     let steps = plan.steps.iter().filter(|step| step.action.kind() != ActionKind::Weigh);
     steps.map(|step| format!("{} {}", step.host, step.action.kind())).collect()
 }
+
+/// A commit that wants 1.0, and of the canary something else where that is said.
+pub(crate) fn accepted(canary: Option<&str>) -> Event {
+    Event::Accepted {
+        environment: "production".into(),
+        commit: CommitId::new("0"),
+        author: "Ada".into(),
+        subject: "web".into(),
+        version: version("1.0"),
+        canary: canary.map(version),
+    }
+}
