@@ -169,9 +169,14 @@ impl Environment {
 
     /// When something has to be read next.
     pub(crate) fn next_look(&self) -> Option<Timestamp> {
-        let due =
-            self.plan.iter().flat_map(|plan| &plan.due).filter(|due| !self.looking.contains(&due.scope));
-        due.map(|due| due.at).min()
+        let mut next: Option<Timestamp> = None;
+        for due in self.plan.iter().flat_map(|plan| &plan.due) {
+            // It is asked after every event: what comes later anyway is not looked up.
+            if next.is_none_or(|next| due.at < next) && !self.looking.contains(&due.scope) {
+                next = Some(due.at);
+            }
+        }
+        next
     }
 
     /// Plans anew, and judges the plan; a reason that stood in the last plan keeps its beginning.

@@ -177,8 +177,10 @@ impl<'a> Ladder<'_, 'a> {
         }
         if are_one_release(&self.survey.lanes) {
             // In an emergency both tracks go at once. The way back is for the other's hosts, and for nothing that is watched
-            // there once they have arrived.
+            // there once they have arrived. Nor is it for a track that goes forward and has nothing begun: it may take only what
+            // has passed here.
             let free = match lane.goes_back() {
+                true if !before.goes_back() && !self.has_begun_hosts(0) => true,
                 true => (0..before.rungs.len()).all(|rung| self.hosts_are_done(0, rung)),
                 false => lane.emergency.is_some(),
             };
@@ -228,6 +230,10 @@ impl<'a> Ladder<'_, 'a> {
         let of_rung = |host: &HostView<'_>| host.lane == lane && host.rung == rung;
         let mut of_rung = self.survey.hosts.iter().zip(self.positions).filter(|(host, _)| of_rung(host));
         of_rung.all(|(_, next)| matches!(next, Next::Done | Next::DoneBut(_)))
+    }
+
+    fn has_begun_hosts(&self, lane: usize) -> bool {
+        self.survey.hosts.iter().any(|host| host.lane == lane && host.claim.is_ours())
     }
 
     /// The work of a stage is done: its checks run, and its gates are watched for the soak.

@@ -121,7 +121,8 @@ fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>, release: &Vers
     no_longer_foreign(survey, host).or_else(|| leaving(survey, host))
 }
 
-/// Whether a host that was activated with this release is not well past its time: a failure of the release.
+/// Whether a host that was activated with this release, and has it still, is not well past its time: a failure of the
+/// release.
 pub(crate) fn has_failed(
     survey: &Survey<'_>,
     host: &HostView<'_>,
@@ -131,7 +132,8 @@ pub(crate) fn has_failed(
     let activated = survey.history.activated.get(host.name).filter(|a| a.version == *release)?;
     let overdue = survey.now >= activated.at + within(host);
     let unwell_now = state.health != HealthState::Healthy;
-    (host.claim.is_ours() && overdue && unwell_now).then(|| unwell(host, &health_answer(state)))
+    let has_it = || host.has_installed(state, &host.package_for(release, state));
+    (host.claim.is_ours() && overdue && unwell_now && has_it()).then(|| unwell(host, &health_answer(state)))
 }
 
 /// The rows, node by node: out of maintenance, checked, ready, seen UP; then the mark goes.

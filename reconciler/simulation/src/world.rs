@@ -172,6 +172,11 @@ impl SimWorld {
         self.state().releases.insert(version.clone(), release);
     }
 
+    /// What a package version is like.
+    pub(crate) fn release_of(&self, version: &Version) -> Release {
+        self.state().release(version)
+    }
+
     /// The state, after everything that was due has happened. Never held across an await.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

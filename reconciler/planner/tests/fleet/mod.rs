@@ -210,6 +210,19 @@ pub(crate) fn host<'a>(observed: &'a mut Observed, host: &str) -> &'a mut HostSt
     observed.hosts.get_mut(host).unwrap().value.as_mut().unwrap()
 }
 
+/// Our mark.
+pub(crate) fn claim() -> Claim {
+    Claim {
+        generation: Generation(1),
+        service: "deploy".into(),
+        environment: "production".into(),
+        commit: CommitId::new("0"),
+        found: Default::default(),
+        at: start(),
+        expires: None,
+    }
+}
+
 /// A step that brings a web host to 1.1, as the journal has it.
 pub(crate) fn step(id: &str, name: &str, action: Action) -> Step {
     Step {

@@ -1,6 +1,6 @@
 //! The way back: until every host runs the earlier version, it is the way back.
 
-use crate::fleet::{host, patch, start, version};
+use crate::fleet::{claim, host, patch, start, version};
 use crate::release::{desired, history, kinds, observed, primary, set_gate};
 use jiff::SignedDuration;
 use model::*;
@@ -67,13 +67,9 @@ fn the_last_host_of_a_way_back_gets_its_patches_whatever_gates_say() {
         (row.admin, row.status) = (Admin::Drain, "DRAIN".into());
     }
     host(&mut seen, "web-04").claim = Some(Claim {
-        generation: Generation(1),
-        service: "deploy".into(),
-        environment: "production".into(),
-        commit: desired.commit.id.clone(),
-        found: [].into(),
         at: start() - SignedDuration::from_secs(5),
-        expires: None,
+        commit: desired.commit.id.clone(),
+        ..claim()
     });
     let planned = plan(&desired, &seen, &history(&["1.0"]), start());
     assert_eq!(
@@ -114,4 +110,24 @@ fn a_canary_goes_back_after_the_hosts_of_main_and_not_after_what_is_watched_ther
     host(&mut seen, "web-04").packages.get_mut("shop").unwrap().version = version("1.1");
     let planned = plan(&desired, &seen, &memory, start());
     assert!(!kinds(&planned).iter().any(|step| step.starts_with("web-cny")), "{:?}", kinds(&planned));
+}
+
+#[test]
+fn a_canary_that_goes_back_to_what_main_goes_forward_to_waits_for_nobody() {
+    let desired = desired("1.1", "1.1", &["1.0", "1.1", "1.2"]);
+    let mut seen = observed(&desired, "1.0");
+    set_gate(&mut seen, Verdict::Green, start() - SignedDuration::from_hours(1));
+    for name in ["web-cny-01", "web-cny-02"] {
+        host(&mut seen, name).packages.get_mut("shop").unwrap().version = version("1.2");
+        host(&mut seen, name).staged = [("shop".into(), [version("1.1")].into())].into();
+    }
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(direction(&planned, Track::Canary), Direction::Back);
+    assert_eq!(direction(&planned, Track::Main), Direction::Forward);
+    assert_eq!(
+        kinds(&planned),
+        ["web-cny-01 claim", "web-cny-02 claim"],
+        "main takes only what the canary has passed, which must not wait for main: {:?}",
+        planned.waiting
+    );
 }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use model::*;
 use planner::{plan, preview};
 
-use crate::fleet::{host, start, version};
+use crate::fleet::{claim, host, start, version};
 use crate::release::{desired, history, observed, primary, set_gate};
 
 fn pre_migration() -> JobKey {
@@ -26,18 +26,6 @@ fn on_deploy_host(plan: &Plan) -> Option<&Step> {
 fn waits_there(plan: &Plan) -> Option<&Reason> {
     let subject = Subject::Host("deploy-01".into());
     plan.waiting.iter().find(|waiting| waiting.subject == subject).map(|waiting| &waiting.reason)
-}
-
-fn claim() -> Claim {
-    Claim {
-        generation: Generation(1),
-        service: "deploy".into(),
-        environment: "production".into(),
-        commit: CommitId::new("0"),
-        found: Default::default(),
-        at: start(),
-        expires: None,
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What failed: when it is tried again, who waits for it, and what it is called meanwhile.
 
-use crate::fleet::{desired, history, host, observed, start, step, version, web_is_next};
+use crate::fleet::{claim, desired, history, host, observed, start, step, version, web_is_next};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;
@@ -99,4 +99,25 @@ fn an_activation_is_tried_again_at_the_very_instant_that_was_told() {
     let acts = |now| at(now).steps.iter().any(|step| step.host.as_str() == "web-01");
     assert!(acts(*until));
     assert!(!acts(*until - SignedDuration::from_millis(1)));
+}
+
+#[test]
+fn a_host_that_has_gone_on_to_another_version_is_no_failure_of_the_one_before() {
+    let desired = desired(4, "1.1", &["1.0", "1.1", "1.2"]);
+    let mut seen = observed(&desired, "1.1");
+    host(&mut seen, "web-04").packages.get_mut("shop").unwrap().version = version("1.2");
+    host(&mut seen, "web-04").staged = [("shop".into(), [version("1.1")].into())].into();
+    let state = host(&mut seen, "gitaly-01");
+    state.health = HealthState::Unhealthy("shop is not up".into());
+    state.claim = Some(claim());
+    state.staged = [("shop".into(), [version("1.1")].into())].into();
+    let mut memory = history();
+    let at = start() - SignedDuration::from_mins(5);
+    let activated = history::Activated { version: version("1.1"), at, times: 1 };
+    memory.activated.insert("gitaly-01".into(), activated);
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), [] as [&str; 0], "it is not well with 1.1");
+    // 1.2 failed there before it was taken back: the way back comes to it after the web servers.
+    host(&mut seen, "gitaly-01").packages.get_mut("shop").unwrap().version = version("1.2");
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(begins(&planned), ["web-04"], "{:?}", planned.waiting);
 }

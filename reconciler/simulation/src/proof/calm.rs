@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use model::{GateName, Standing, Verdict};
+use model::{GateName, Standing, Verdict, Version};
 use tokio::time::Instant;
 
 use crate::named::Fate;
 use crate::proof::life::{Ending, Life, version};
 use crate::proof::troubles::OTHER_TEAM;
+use crate::state::Release;
 
-/// The last version that people want.
+/// The last version that people want, where they want a new one.
 const LAST: &str = "99";
 
 /// The fleet has to get there within this, in the world's time: some rollouts with every backoff that was earned.
@@ -30,6 +31,10 @@ impl Life<'_> {
     pub(crate) async fn calms_down(&mut self) -> Ending {
         self.heals();
         self.wants_the_last();
+        if !self.scenario.ends_anew {
+            // Nobody may be sent anywhere: what went wrong on a quiet host is seen when it is looked at again.
+            self.sleep_until(Instant::now() + STAYS).await;
+        }
         let bound = Instant::now() + BOUND;
         loop {
             self.waits_for_convergence(Instant::now() + LOOKS).await;
@@ -78,13 +83,21 @@ impl Life<'_> {
 
     /// One good version everywhere, and nothing that people said before.
     fn wants_the_last(&mut self) {
-        let last = version(LAST);
+        let last = self.last_version();
         let mut environments = self.scenario.shape.environments(&last);
         for desired in &mut environments {
             desired.canary = self.scenario.shape.canary_of(desired, &last, 10);
             desired.fleet.policy.follows.clear();
         }
         self.source.commit("the last", environments);
+    }
+
+    /// What production wants by now, when it works; else a new one that does.
+    fn last_version(&self) -> Version {
+        let newest = self.source.newest().unwrap_or_default();
+        let wanted = newest.get(&Self::production()).map(|desired| desired.target.clone());
+        let works = |wanted: &Version| self.world.release_of(wanted) == Release::GOOD;
+        wanted.filter(works).filter(|_| !self.scenario.ends_anew).unwrap_or_else(|| version(LAST))
     }
 
     async fn waits_for_convergence(&mut self, until: Instant) {

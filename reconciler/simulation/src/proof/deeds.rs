@@ -147,9 +147,14 @@ impl Life<'_> {
 
     /// Commits a change of production.
     pub(crate) fn edits(&self, change: impl FnOnce(&mut Desired)) {
+        self.edits_of(&Self::production(), change);
+    }
+
+    /// Commits a change of an environment.
+    pub(crate) fn edits_of(&self, environment: &EnvironmentName, change: impl FnOnce(&mut Desired)) {
         let Some(mut environments) = self.source.newest() else { return };
-        let Some(production) = environments.get_mut(&EnvironmentName::new(PRODUCTION)) else { return };
-        change(production);
+        let Some(desired) = environments.get_mut(environment) else { return };
+        change(desired);
         self.source.commit("a change", environments.into_values());
     }
 

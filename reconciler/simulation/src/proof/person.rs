@@ -2,8 +2,8 @@
 
 use engine::{Report, Request, Word};
 use model::{
-    Direction, EnvironmentName, Event, HostName, Reason, Recorded, Requirement, StepId, Subject, Track,
-    Version,
+    Allow, Direction, EnvironmentName, Event, HostName, Reason, Recorded, Requirement, StepId, Subject,
+    Track, Version,
 };
 use tokio::sync::oneshot;
 
@@ -84,7 +84,12 @@ impl Life<'_> {
                 self.says_of(environment, Word::Retry).await;
             }
             Reason::DirectionUnknown { .. } => {
-                self.edits(|desired| desired.direction = Some(Direction::Forward));
+                self.edits_of(environment, |desired| desired.direction = Some(Direction::Forward));
+            }
+            Reason::PastPostMigration { version, .. } => {
+                let (past_post_migrations_of, reason) = (version.clone(), "on call".to_owned());
+                let allow = Allow { past_post_migrations_of, reason };
+                self.edits_of(environment, |desired| desired.exceptions.allow = Some(allow));
             }
             Reason::BelowFloor(_) => self.takes_out_what_is_half_installed(subject),
             Reason::Paused { .. } => self.says_of(environment, Word::Resume).await,

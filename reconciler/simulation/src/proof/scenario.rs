@@ -37,6 +37,8 @@ pub struct Scenario {
     pub mishaps: Mishaps,
     /// In order of time.
     pub happenings: Vec<Happening>,
+    /// Whether people want a new version in the end, and not what git wants by then, which may be the way back.
+    pub ends_anew: bool,
 }
 
 /// How much there is in a life.
@@ -80,7 +82,8 @@ impl Scenario {
         if Chance::stream(seed, "how slowly").one_in(8) {
             happenings.iter_mut().for_each(Happening::comes_slowly);
         }
-        Self { seed, shape, pace: pace(&mut chance), mishaps, happenings }
+        let ends_anew = Chance::stream(seed, "the end").one_in(3);
+        Self { seed, shape, pace: pace(&mut chance), mishaps, happenings, ends_anew }
     }
 }
 
