@@ -32,7 +32,7 @@ fn edit(survey: &Survey<'_>, follow: &Follow) -> Option<ReleaseEdit> {
     let candidates = if follow.when_passed { passed(survey, follow.track) } else { on_offer(survey, follow) };
     let pattern = Regex::new(&format!("^(?:{})$", follow.newest)).ok()?;
     let fits = |version: &&Version| {
-        let package = package_of(survey, version);
+        let package = package_of(survey, follow.track, version);
         pattern.is_match(package.as_str()) && may_follow(survey, follow, version)
     };
     let newest = candidates.iter().filter(fits).max_by(|one, other| one.dpkg_cmp(other))?;
@@ -94,8 +94,8 @@ fn release_of(template: &str, package: &Version) -> Option<Version> {
     Version::parse(rest).ok()
 }
 
-fn package_of(survey: &Survey<'_>, release: &Version) -> Version {
-    let template = template(survey, Track::Main);
+fn package_of(survey: &Survey<'_>, track: Track, release: &Version) -> Version {
+    let template = template(survey, track);
     Version::parse(&template.replace("{version}", release.as_str())).unwrap_or_else(|_| release.clone())
 }
 

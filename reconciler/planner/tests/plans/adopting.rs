@@ -134,6 +134,9 @@ fn a_person_is_asked_whether_a_target_was_migrated_that_a_host_may_have_run() {
     assert_eq!(asked(&desired, &seen), ["web-cny-01", "web-04"]);
     host(&mut seen, "web-cny-01").packages.get_mut("shop").unwrap().version = version("1.0");
     assert_eq!(asked(&desired, &seen), ["web-04"]);
+    host(&mut seen, "web-cny-01").packages.get_mut("shop").unwrap().installed = false;
+    assert_eq!(asked(&desired, &seen), ["web-cny-01", "web-04"], "half an install tells of nothing");
+    host(&mut seen, "web-cny-01").packages.get_mut("shop").unwrap().installed = true;
     let unknown = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
     seen.hosts.get_mut("web-04").unwrap().value = Err(unknown);
     assert_eq!(asked(&desired, &seen), ["web-04"]);

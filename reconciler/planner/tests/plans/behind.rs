@@ -94,6 +94,27 @@ fn post_deployment_migrations_wait_for_a_canary_whose_install_failed_half_way() 
 }
 
 #[test]
+fn of_two_services_neither_may_be_one_of_which_nobody_knows_what_it_would_be_started_with() {
+    let (mut desired, mut seen) = before_the_post_migrations_of_main();
+    hold_canary(&mut desired);
+    let canary = desired.fleet.roles.iter_mut().find(|role| role.track == Track::Canary).unwrap();
+    let worker = Service { name: "worker.service".into(), ..canary.services[0].clone() };
+    canary.services.push(worker);
+    for name in ["web-cny-01", "web-cny-02"] {
+        let state = host(&mut seen, name);
+        let runs = state.services[&ServiceName::from("shop.service")].clone();
+        state.services.insert("worker.service".into(), runs);
+    }
+    assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), (vec!["1.1".to_owned()], Vec::new()));
+    half_way(&mut seen, "web-cny-02");
+    let services = &mut host(&mut seen, "web-cny-02").services;
+    services.get_mut("shop.service").unwrap().stamped = Some(version("1.1"));
+    services.get_mut("worker.service").unwrap().active = false;
+    let left = (Vec::new(), vec![("web-cny-02".to_owned(), None)]);
+    assert_eq!(post_migrations(&desired, &seen, &history(&["1.0"])), left);
+}
+
+#[test]
 fn a_role_that_restarts_nothing_has_reached_what_is_wholly_installed() {
     let (mut desired, mut seen) = before_the_post_migrations_of_main();
     hold_canary(&mut desired);

@@ -57,6 +57,8 @@ fn a_migration_claims_installs_and_runs_under_its_own_name_and_time() {
     let job = JobName::new(&desired.environment, &pre_migration(), 1);
     assert_eq!(step.action.job(), Some((&job, &pre_migration())));
     assert_eq!((step.why.as_str(), step.deadline), ("once for this version", SignedDuration::from_hours(2)));
+    let Action::Migrate { run, .. } = &step.action else { panic!("{step:?}") };
+    assert_eq!(run.command, Argv(vec!["migrate".into(), "pre".into()]));
     // Somebody may have changed the packages since: they are read right before.
     let (soon, late) = (start() + SignedDuration::from_secs(3), start() + SignedDuration::from_millis(3_001));
     assert!(on_deploy_host(&plan(&desired, &seen, &memory, soon)).is_some());

@@ -171,3 +171,13 @@ fn releases_are_read_from_package_versions_by_the_roles_own_pattern() {
     scene.observed.versions = Some(Fact { at: start(), value: Ok(offered) });
     assert_eq!(scene.to().as_deref(), Some("1.1"));
 }
+
+#[test]
+fn releases_are_read_by_the_pattern_of_the_track_that_follows() {
+    let mut scene = Scene::following(Track::Canary, false);
+    let canary = scene.desired.fleet.roles.iter_mut().find(|role| role.track == Track::Canary).unwrap();
+    canary.package_version = "1:{version}".into();
+    scene.desired.fleet.policy.follows[0].newest = r"1:1\.\d+".into();
+    scene.observed.versions = Some(Fact { at: start(), value: Ok([version("1:1.1")].into()) });
+    assert_eq!(scene.to().as_deref(), Some("1.1"));
+}

@@ -175,6 +175,16 @@ fn a_person_can_say_that_a_version_has_passed() {
 
 /// The canary's migrations ran at the start; ten minutes are soaked after them.
 fn soaks(seen: &Observed, settle: SignedDuration, now: jiff::Timestamp) -> Reason {
+    soaks_after(seen, settle, None, now)
+}
+
+/// As [`soaks`], where the gate turned green meanwhile.
+fn soaks_after(
+    seen: &Observed,
+    settle: SignedDuration,
+    green: Option<jiff::Timestamp>,
+    now: jiff::Timestamp,
+) -> Reason {
     let mut desired = desired("1.0", "1.1", &["1.0", "1.1"]);
     desired.fleet.policy.gates.values_mut().for_each(|gate| gate.settle = settle);
     let mut memory = history(&["1.0"]);
@@ -184,6 +194,10 @@ fn soaks(seen: &Observed, settle: SignedDuration, now: jiff::Timestamp) -> Reaso
     let (environment, stage, of) = ("production".into(), "migrations".into(), version("1.1"));
     let worked = Event::StageWorked { environment, stage, version: of };
     memory.apply(start(), &worked).unwrap();
+    if let Some(at) = green {
+        let (environment, gate, value) = ("production".into(), "alerts".into(), String::new());
+        memory.apply(at, &Event::GateTurned { environment, gate, verdict: Verdict::Green, value }).unwrap();
+    }
     let planned = plan(&desired, seen, &memory, now);
     let of_stage = |waiting: &&Waiting| waiting.subject == Subject::Stage("migrations".into());
     planned.waiting.iter().find(of_stage).map(|waiting| waiting.reason.clone()).unwrap()
@@ -202,6 +216,10 @@ fn a_soak_ends_when_its_gates_have_settled_too_and_says_so_while_they_are_not_re
     assert_eq!(soaks(&seen, SignedDuration::from_mins(15), later), soaking(15));
     seen.gates.values_mut().for_each(|fact| fact.at = later);
     assert_eq!(soaks(&seen, SignedDuration::ZERO, later), soaking(10));
+    let green = Some(start() + SignedDuration::from_mins(4));
+    assert_eq!(soaks_after(&seen, SignedDuration::ZERO, green, later), soaking(14), "from green on");
+    let before = Some(start() - SignedDuration::from_mins(4));
+    assert_eq!(soaks_after(&seen, SignedDuration::ZERO, before, later), soaking(10));
     set_gate(&mut seen, Verdict::Red, start());
     seen.gates.values_mut().for_each(|fact| fact.at = later);
     let red = soaks(&seen, SignedDuration::ZERO, later);

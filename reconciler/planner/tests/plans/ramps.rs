@@ -137,7 +137,15 @@ fn more_traffic_waits_for_a_gate_that_was_asked_since_the_last_share() {
     scene.desired.fleet.policy.gates.get_mut("alerts").unwrap().settle = SOAK + INSTANT;
     scene.now = start() + SOAK;
     assert_eq!(scene.told(), None, "what it says is too early by a little");
+    let (gate, until) = ("alerts".into(), start() + SOAK + INSTANT);
+    let quiet = Reason::GateQuiet { gate, until };
+    let waits = |planned: Plan| -> Vec<Reason> {
+        planned.waiting.into_iter().map(|waiting| waiting.reason).collect()
+    };
+    assert!(waits(scene.plan()).contains(&quiet), "{:?}", scene.plan().waiting);
     scene.now += INSTANT;
+    let planned = plan(&scene.desired, &scene.observed, &scene.history, scene.now);
+    assert!(!waits(planned).contains(&quiet), "it is time to ask");
     assert_eq!(scene.told(), Some(22));
     scene.gate(Verdict::Red);
     assert_eq!(scene.told(), None);

@@ -132,6 +132,23 @@ fn who_cuts_ends_the_sessions_that_are_left_and_no_others() {
 }
 
 #[test]
+fn sessions_of_a_backend_that_has_more_time_are_not_cut_with_those_of_another() {
+    let mut scene = Scene::drained(OnTimeout::Cut);
+    let policy = DrainPolicy { timeout: TIMEOUT + TIMEOUT, on_timeout: OnTimeout::Cut };
+    let balancer = &mut scene.desired.fleet.load_balancers[0];
+    balancer.backends.insert("api".into(), policy);
+    let slow = BackendId { load_balancer: balancer.name.clone(), backend: "api".into() };
+    scene.desired.fleet.roles[1].backends.push(slow);
+    scene.sessions("fe-02", 1);
+    for node in NODES {
+        let state = scene.observed.nodes.get_mut(node).unwrap().value.as_mut().unwrap();
+        let rows = state.rows.clone().into_iter().map(|((_, server), row)| (("api".into(), server), row));
+        state.rows.extend(rows);
+    }
+    assert_eq!(scene.step_after(TIMEOUT).unwrap().action, Action::Cut { rows: [id("fe-02")].into() });
+}
+
+#[test]
 fn who_proceeds_installs_beside_them_and_says_so() {
     let mut scene = Scene::drained(OnTimeout::Proceed);
     scene.sessions("fe-02", 1);

@@ -1,6 +1,6 @@
 //! What failed: when it is tried again, who waits for it, and what it is called meanwhile.
 
-use crate::fleet::{claim, desired, history, host, observed, start, step, version, web_is_next};
+use crate::fleet::{claim, desired, history, host, observed, row, start, step, version, web_is_next};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;
@@ -36,6 +36,39 @@ fn only_what_counts_as_an_attempt_keeps_others_from_being_begun() {
     };
     assert_eq!(begun(FailureKind::SourceUnavailable, 0), 1, "the next one is begun");
     assert_eq!(begun(FailureKind::InstallFailed, 1), 0);
+}
+
+#[test]
+fn what_failed_on_a_host_that_is_declared_out_keeps_nobody_from_being_begun() {
+    let (mut desired, seen, memory) = failed(ActionKind::Install, FailureKind::InstallFailed, 1);
+    let what = OutTarget::Host("web-01".into());
+    desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    desired.fleet.roles[1].max_unavailable = 2;
+    desired.fleet.backend_limit = Limit::Count(2);
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), ["web-02"]);
+}
+
+#[test]
+fn a_host_that_was_begun_is_given_back_when_another_one_fails() {
+    let (mut desired, mut seen, memory) = failed(ActionKind::Install, FailureKind::InstallFailed, 1);
+    desired.fleet.roles[1].max_unavailable = 2;
+    desired.fleet.backend_limit = Limit::Count(2);
+    host(&mut seen, "web-02").claim = Some(claim());
+    let planned = plan(&desired, &seen, &memory, start());
+    let steps: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
+    assert_eq!(steps, [("web-02", ActionKind::Release)], "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_server_that_is_down_costs_no_capacity_when_it_leaves() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    for node in ["fe-01", "fe-02"] {
+        row(&mut seen, node, "web-01").status = "DOWN".into();
+    }
+    let planned = plan(&desired, &seen, &history(), start());
+    assert_eq!(begins(&planned), ["web-01"], "{:?}", planned.waiting);
 }
 
 #[test]
