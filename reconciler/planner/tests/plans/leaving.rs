@@ -402,3 +402,14 @@ fn a_ready_of_which_nobody_heard_keeps_nobody_out_and_one_that_was_refused_does(
     assert_eq!(next(FailureKind::TimedOut), Some(ActionKind::Ready));
     assert_eq!(next(FailureKind::LoadBalancerRefused), None);
 }
+
+#[test]
+fn on_the_way_to_a_safe_point_no_patch_is_begun() {
+    let (mut desired, seen, memory) = two_begun();
+    desired.exceptions.patches.push(crate::fleet::patch("1.0"));
+    let (scope, reason) = (HoldScope::All, "incident".into());
+    desired.exceptions.holds.push(Hold { scope, reason, until: None });
+    let planned = plan(&desired, &seen, &memory, start());
+    let steps: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
+    assert_eq!(steps, [("web-01", ActionKind::Ready), ("web-02", ActionKind::Ready)]);
+}

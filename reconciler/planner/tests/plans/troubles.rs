@@ -154,3 +154,26 @@ fn a_host_that_has_gone_on_to_another_version_is_no_failure_of_the_one_before() 
     let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(begins(&planned), ["web-04"], "{:?}", planned.waiting);
 }
+
+#[test]
+fn a_host_that_could_not_be_seen_before_we_worked_there_is_looked_at_again() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let unknown = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.hosts.get_mut("gitaly-01").unwrap().value = Err(unknown);
+    let mut memory = history();
+    let reasons = |memory: &History| told(&plan(&desired, &seen, memory, start()), "gitaly-01");
+    assert!(matches!(reasons(&memory)[..], [Reason::HostUnknown { .. }]), "{:?}", reasons(&memory));
+    memory.last_action.insert("gitaly-01".into(), start() + SignedDuration::from_millis(1));
+    assert_eq!(reasons(&memory), [Reason::FreshFacts]);
+}
+
+#[test]
+fn a_service_that_somebody_stopped_on_a_host_that_is_done_is_left_as_found() {
+    let desired = desired(4, "1.0", &["1.0"]);
+    let mut seen = observed(&desired, "1.0");
+    host(&mut seen, "web-01").services.values_mut().for_each(|service| service.active = false);
+    let planned = plan(&desired, &seen, &history(), start());
+    assert_eq!(planned.steps, []);
+    assert!(matches!(told(&planned, "web-01")[..], [Reason::Unhealthy { .. }]), "{:?}", planned.waiting);
+}
