@@ -248,9 +248,13 @@ impl State {
         self.note(name, || format!("shows keys: {keys:?}"));
     }
 
-    /// Somebody is at work on a host, which has to run for that. Tells whether they were.
+    /// Somebody is at work on a host, which has to run for that, and where no job of ours holds dpkg's lock. Tells whether they
+    /// were.
     fn files_change(&mut self, name: &HostName, version: &Version, phase: Phase) -> bool {
         let now_ms = self.now_ms;
+        if self.apt_lock(name).is_some() {
+            return false;
+        }
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.machine.runs()) else { return false };
         // What has run since before the world began is older, also in its first instant.
         host.unpacked_ms = now_ms.max(1);

@@ -381,3 +381,28 @@ fn a_seed_means_the_same_life_each_time() {
         assert_eq!(events(seed), events(seed), "seed {seed}");
     }
 }
+
+#[test]
+fn a_canary_that_goes_back_to_what_main_goes_forward_to_does_not_wait_for_main() {
+    all_live([3003458, 3000235, 3005854]);
+}
+
+#[test]
+fn a_host_that_went_on_to_another_version_does_not_keep_those_before_it_from_the_way_back() {
+    all_live([3002254]);
+}
+
+#[test]
+fn staging_is_told_which_way_it_goes_as_well() {
+    all_live([3000450]);
+}
+
+#[test]
+fn what_went_wrong_on_a_quiet_host_is_seen_when_it_is_looked_at_again() {
+    all_live([3001531]);
+}
+
+#[test]
+fn nobody_changes_packages_while_a_job_of_ours_holds_the_lock() {
+    all_live([3019727]);
+}
