@@ -15,6 +15,7 @@ fn a_release_goes_from_migrations_to_post_deployment_migrations() {
         stages(&rollout),
         ["migrations", "canary fleet", "gitaly", "fleet", "post-deployment migrations"],
     );
+    assert_eq!(rollout.steps[0].start, start(), "gates are taken to be green from long ago");
     let soaks = SignedDuration::from_mins(50);
     assert!(rollout.duration >= soaks - SignedDuration::from_mins(10), "{:#}", rollout.duration);
     let once = |kind: ActionKind| rollout.steps.iter().filter(|step| step.step.action.kind() == kind).count();
