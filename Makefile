@@ -16,7 +16,7 @@ bench: setup  ## the figures in docs/figures.md
 
 mutants: setup ## single changes of planner and transition table that no pure test notices; hours (cargo-mutants, cargo-nextest)
 	NEXTEST_PROFILE=mutants cargo mutants -p planner -C=--test=plans -o target/mutants-of-planner
-	NEXTEST_PROFILE=mutants cargo mutants -p model --profile mutants-of-model -f 'state/model/src/{history,histories,progress,taken_out}.rs' -C=--test=history -o target/mutants-of-history
+	NEXTEST_PROFILE=mutants cargo mutants -p model --profile mutants-of-model -f 'state/model/src/{history,histories,progress,taken_out,in_force}.rs' -C=--test=history -o target/mutants-of-history
 
 setup:
 	@sh packaging/setup.sh
