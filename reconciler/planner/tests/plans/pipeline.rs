@@ -29,6 +29,18 @@ fn a_release_goes_from_migrations_to_post_deployment_migrations() {
 }
 
 #[test]
+fn a_preview_says_whether_it_had_to_guess_how_long_steps_take() {
+    let desired = desired("1.1", "1.1", &["1.0", "1.1"]);
+    let (seen, mut memory) = (observed(&desired, "1.0"), history(&["1.0"]));
+    let guessed = preview(&desired, &seen, &memory, start());
+    assert!(guessed.guessed_durations);
+    memory.durations_ms.extend(guessed.steps.iter().map(|step| (step.step.action.kind(), 1_000)));
+    assert!(!preview(&desired, &seen, &memory, start()).guessed_durations);
+    memory.durations_ms.remove(&ActionKind::Activate);
+    assert!(preview(&desired, &seen, &memory, start()).guessed_durations);
+}
+
+#[test]
 fn the_canary_has_no_share_while_it_is_deployed_and_its_weight_after() {
     let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
