@@ -177,3 +177,55 @@ fn a_service_that_somebody_stopped_on_a_host_that_is_done_is_left_as_found() {
     assert_eq!(planned.steps, []);
     assert!(matches!(told(&planned, "web-01")[..], [Reason::Unhealthy { .. }]), "{:?}", planned.waiting);
 }
+
+#[test]
+fn a_host_has_its_time_to_become_well_to_the_very_instant() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.1");
+    let state = host(&mut seen, "web-01");
+    state.health = HealthState::Unhealthy("503".into());
+    state.claim = Some(claim());
+    let mut memory = history();
+    let pending = |memory: &History| {
+        told(&plan(&desired, &seen, memory, start()), "web-01")
+            .iter()
+            .any(|reason| matches!(reason, Reason::HealthPending { .. }))
+    };
+    for (ago_ms, waits) in [(29_999, true), (30_000, false)] {
+        let at = start() - SignedDuration::from_millis(ago_ms);
+        let activated = history::Activated { version: version("1.1"), at, times: 1 };
+        memory.activated.insert("web-01".into(), activated);
+        assert_eq!(pending(&memory), waits, "activated {ago_ms} ms ago");
+    }
+}
+
+#[test]
+fn a_host_that_does_not_run_what_it_has_is_not_made_ready_on_a_node_that_is_declared_out() {
+    let (mut desired, mut seen, mut memory) = failed(ActionKind::Install, FailureKind::InstallFailed, 1);
+    let what = OutTarget::LoadBalancerNode("fe-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "rebuilt".into(), until: None });
+    host(&mut seen, "web-02").claim = Some(claim());
+    let out = row(&mut seen, "fe-02", "web-02");
+    (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
+    let id = RowId { node: "fe-02".into(), backend: "web".into(), server: "web-02".into() };
+    memory.taken_out = [("web-02".into(), [(id, Admin::Drain)].into())].into_iter().collect();
+    memory.claims.insert("web-02".into(), claim());
+    let steps = |seen: &Observed| -> Vec<ActionKind> {
+        let planned = plan(&desired, seen, &memory, start());
+        let of_host = planned.steps.iter().filter(|step| step.host.as_str() == "web-02");
+        of_host.map(|step| step.action.kind()).collect()
+    };
+    assert_eq!(steps(&seen), [ActionKind::Ready], "another one has failed: our drain is given back");
+    host(&mut seen, "web-02").services.values_mut().for_each(|s| s.started_after_unpack = Some(false));
+    assert_eq!(steps(&seen), []);
+}
+
+#[test]
+fn a_host_whose_agent_we_left_paused_is_marked_once_more_to_resume_it() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.1");
+    for (paused_by_us, marked) in [(false, &[][..]), (true, &["web-01"][..])] {
+        host(&mut seen, "web-01").agent = Some(AgentState { active: false, busy: false, paused_by_us });
+        assert_eq!(begins(&plan(&desired, &seen, &history(), start())), marked);
+    }
+}
