@@ -117,17 +117,19 @@ fn patches_are_debt_where_they_are_applied_and_told_where_they_are_dropped() {
 
 #[test]
 fn weights_that_are_too_small_for_a_share_are_told() {
-    let told = |weight: u32| {
-        notes(|_, seen, memory| {
+    let told = |weight: u32, percent: u8| {
+        notes(|desired, seen, memory| {
+            desired.canary.as_mut().unwrap().weight = percent;
             let share =
                 Event::ShareReached { environment: "production".into(), version: version("1.0"), weight: 5 };
             memory.apply(start(), &share).unwrap();
             row(seen, "fe-01", "web-03").weight = weight;
         })
     };
-    assert_eq!(told(50), Vec::<String>::new());
+    assert_eq!(told(50, 5), Vec::<String>::new());
+    assert_eq!(told(49, 0), Vec::<String>::new(), "no share is never too coarse");
     assert_eq!(
-        told(49),
+        told(49, 5),
         ["backend fe/web on fe-01: weights of main are under 50, too coarse for the canary's share"]
     );
 }

@@ -152,6 +152,29 @@ fn more_traffic_waits_for_a_gate_that_was_asked_since_the_last_share() {
 }
 
 #[test]
+fn a_release_that_has_passed_its_stage_gets_all_of_its_share_at_once() {
+    let mut scene = Scene::deployed();
+    scene.weighs(10);
+    scene.reached(start(), 5);
+    let (environment, stage) = ("production".into(), "canary fleet".into());
+    scene.happens(start(), Event::StagePassed { environment, stage, version: version("1.1") });
+    assert_eq!(scene.told(), Some(50));
+}
+
+#[test]
+fn a_hold_keeps_the_share_as_it_is() {
+    let mut scene = Scene::deployed();
+    scene.weighs(10);
+    scene.reached(start(), 5);
+    scene.now = start() + SOAK;
+    let (scope, reason) = (HoldScope::Canary, "load test".into());
+    scene.desired.exceptions.holds.push(Hold { scope, reason, until: None });
+    assert_eq!(scene.told(), None);
+    scene.desired.exceptions.holds.clear();
+    assert_eq!(scene.told(), Some(22));
+}
+
+#[test]
 fn a_red_gate_takes_the_canary_out_only_where_its_stage_says_so_and_is_under_way() {
     let withdrawn = Event::ShareWithdrawn { environment: "production".into(), gate: "alerts".into() };
     let told = |change: &dyn Fn(&mut Scene)| {
