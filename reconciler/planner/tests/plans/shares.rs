@@ -185,9 +185,9 @@ fn a_canary_that_weighs_too_much_may_leave_and_a_main_server_may_not() {
     }
 }
 
-/// The canary's stage has nothing to watch and has passed. What each canary server is told to weigh when some of them have
-/// fallen back to an earlier version.
-fn told_when_fallen_back(fallen: &[&str]) -> [BTreeMap<RowId, u32>; 2] {
+/// The canary's stage has nothing to watch. What each canary server is told to weigh when some of them have fallen back to an
+/// earlier version.
+fn told_when_fallen_back(fallen: &[&str], mut memory: History) -> [BTreeMap<RowId, u32>; 2] {
     let (mut desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
     for (node, canary) in NODES.into_iter().flat_map(|node| [(node, "web-cny-01"), (node, "web-cny-02")]) {
         row(&mut seen, node, canary).weight = 10;
@@ -199,6 +199,15 @@ fn told_when_fallen_back(fallen: &[&str]) -> [BTreeMap<RowId, u32>; 2] {
         let state = host(&mut seen, name);
         state.packages.values_mut().for_each(|package| package.version = version("1.0"));
     }
+    let reached =
+        Event::ShareReached { environment: "production".into(), version: version("1.1"), weight: 5 };
+    memory.apply(start(), &reached).unwrap();
+    let planned = plan(&desired, &seen, &memory, start());
+    NODES.map(|node| told(&planned, node))
+}
+
+/// 1.1 has passed the canary's stages.
+fn all_passed() -> History {
     let mut memory = history(&["1.0"]);
     let (environment, version) = (|| "production".into(), version("1.1"));
     for stage in ["migrations", "canary fleet"] {
@@ -209,15 +218,21 @@ fn told_when_fallen_back(fallen: &[&str]) -> [BTreeMap<RowId, u32>; 2] {
         let passed = Event::StagePassed { environment: environment(), stage, version };
         memory.apply(start(), &passed).unwrap();
     }
-    let reached = Event::ShareReached { environment: environment(), version, weight: 5 };
-    memory.apply(start(), &reached).unwrap();
-    let planned = plan(&desired, &seen, &memory, start());
-    NODES.map(|node| told(&planned, node))
+    memory
 }
 
 #[test]
 fn a_canary_that_falls_back_where_nothing_was_watched_does_not_take_the_others_out() {
     for fallen in [&["web-cny-01"][..], &["web-cny-01", "web-cny-02"]] {
-        assert_eq!(told_when_fallen_back(fallen), [[].into(), [].into()], "{fallen:?}");
+        assert_eq!(told_when_fallen_back(fallen, all_passed()), [[].into(), [].into()], "{fallen:?}");
+    }
+}
+
+#[test]
+fn a_canary_of_which_no_server_runs_any_more_what_was_found_running_has_no_share_until_one_does() {
+    let found = || history(&["1.0", "1.1"]);
+    assert_eq!(told_when_fallen_back(&["web-cny-01"], found()), [[].into(), [].into()]);
+    for told in told_when_fallen_back(&["web-cny-01", "web-cny-02"], found()) {
+        assert_eq!(told.values().copied().collect::<Vec<_>>(), [0, 0]);
     }
 }
