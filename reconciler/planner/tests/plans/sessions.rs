@@ -214,6 +214,16 @@ fn rows_that_others_had_taken_out_are_theirs_until_they_serve_again_or_we_retire
 }
 
 #[test]
+fn beside_a_row_that_others_had_taken_out_the_sessions_of_the_other_one_are_waited_for() {
+    let mut scene = Scene::drained(OnTimeout::Wait);
+    scene.claimed(&["fe-01"]);
+    scene.sessions("fe-01", 1);
+    assert_eq!(scene.kind_after(millis(500)), Some(ActionKind::Install), "those are not ours");
+    scene.sessions("fe-02", 1);
+    assert_eq!(scene.kind_after(millis(500)), None);
+}
+
+#[test]
 fn a_journal_that_does_not_know_of_the_drain_counts_from_our_mark() {
     let mut scene = Scene::drained(OnTimeout::Cut);
     scene.history.drained.clear();

@@ -229,3 +229,15 @@ fn a_host_whose_agent_we_left_paused_is_marked_once_more_to_resume_it() {
         assert_eq!(begins(&plan(&desired, &seen, &history(), start())), marked);
     }
 }
+
+#[test]
+fn a_host_that_may_have_been_let_go_is_begun_anew_where_it_shows_no_mark() {
+    let desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let seen = observed(&desired, "1.1");
+    let mut memory = history();
+    memory.claims.insert("web-01".into(), claim());
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), ["web-01"], "its mark is renewed");
+    // The answer to our release was lost.
+    memory.letting_go.insert("web-01".into());
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), [] as [&str; 0]);
+}
