@@ -176,12 +176,9 @@ impl<'a> Ladder<'_, 'a> {
             return None;
         }
         if are_one_release(&self.survey.lanes) {
-            // In an emergency both tracks go at once. The way back is for the other's hosts, and for nothing that is watched
-            // there once they have arrived. Nor is it for a track that goes forward and has nothing begun: it may take only what
-            // has passed here.
+            // In an emergency both tracks go at once.
             let free = match lane.goes_back() {
-                true if !before.goes_back() && !self.has_begun_hosts(0) => true,
-                true => (0..before.rungs.len()).all(|rung| self.hosts_are_done(0, rung)),
+                true => self.leaves_the_way_back(first),
                 false => lane.emergency.is_some(),
             };
             let stage = before.rungs.get(first.active)?.stage.name.clone();
@@ -232,8 +229,14 @@ impl<'a> Ladder<'_, 'a> {
         of_rung.all(|(_, next)| matches!(next, Next::Done | Next::DoneBut(_)))
     }
 
-    fn has_begun_hosts(&self, lane: usize) -> bool {
-        self.survey.hosts.iter().any(|host| host.lane == lane && host.claim.is_ours())
+    /// The way back waits for the hosts of the lane that goes first, and for nothing that is watched there once they have arrived.
+    /// Nor for one that goes forward, where nothing is begun, or that itself waits for what is on the way back.
+    fn leaves_the_way_back(&self, first: &LaneState) -> bool {
+        let before = &self.survey.lanes[0];
+        let is_begun = || self.survey.hosts.iter().any(|host| host.lane == 0 && host.claim.is_ours());
+        let waits_for_us = first.refusal.as_ref().is_some_and(|refusal| self.is_unproven_alone(refusal));
+        (!before.goes_back() && (waits_for_us || !is_begun()))
+            || (0..before.rungs.len()).all(|rung| self.hosts_are_done(0, rung))
     }
 
     /// The work of a stage is done: its checks run, and its gates are watched for the soak.

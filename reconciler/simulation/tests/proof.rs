@@ -384,7 +384,7 @@ fn a_seed_means_the_same_life_each_time() {
 
 #[test]
 fn a_canary_that_goes_back_to_what_main_goes_forward_to_does_not_wait_for_main() {
-    all_live([3003458, 3000235, 3005854]);
+    all_live([3003458, 3000235, 3005854, 10019204]);
 }
 
 #[test]

@@ -130,4 +130,11 @@ fn a_canary_that_goes_back_to_what_main_goes_forward_to_waits_for_nobody() {
         "main takes only what the canary has passed, which must not wait for main: {:?}",
         planned.waiting
     );
+    // Neither for a host of main that was begun with a version that never becomes well.
+    let state = host(&mut seen, "web-01");
+    state.health = HealthState::Unhealthy("503".into());
+    state.claim = Some(claim());
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    let begun = kinds(&planned);
+    assert!(begun.iter().any(|step| step.starts_with("web-cny")), "{begun:?} {:?}", planned.waiting);
 }
