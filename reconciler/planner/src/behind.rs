@@ -3,14 +3,17 @@
 use model::{Action, InFlight, Reason, Version};
 
 use crate::jobs::came_later;
+use crate::lanes::Lane;
 use crate::next::{Wait, host_scope};
 use crate::position::under_way;
 use crate::running::{Runs, is_whole, services};
 use crate::survey::{HostView, Survey};
+use crate::tuning::AT_ONCE;
 
-/// Why they wait, if so: a host of any track that counts does not run the version or one that came later, is being moved
-/// away from it, is wanted before it, or was not read since we worked there.
-pub(crate) fn left_behind(survey: &Survey<'_>, version: &Version) -> Option<Wait> {
+/// Why those of a lane's target wait, if so: a host of any track that counts does not run the version or one that came later,
+/// is being moved away from it, is wanted before it, or was not read since we worked there and everything before was passed.
+pub(crate) fn left_behind(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Wait> {
+    let version = lane.target;
     let counting = || survey.hosts.iter().filter(|host| host.out.is_none());
     let older = |host: &HostView<'_>| {
         let runs = has_reached(survey, host, version).err()?;
@@ -27,9 +30,11 @@ pub(crate) fn left_behind(survey: &Survey<'_>, version: &Version) -> Option<Wait
         // Once they had begun, its way back would be barred.
         Some(Wait::new(Reason::EarlierStage { stage }))
     };
+    // There is no way back from here: what somebody has done meanwhile on a host that is quiet is to be seen before.
+    let passed = lane.rungs.iter().filter_map(|rung| survey.history.run(rung.stage, version)?.passed).max();
     let unread = |host: &HostView<'_>| {
-        let old = !survey.host_is_fresh(host.name);
-        old.then(|| Wait::new(Reason::FreshFacts).reading(host_scope(host)))
+        let old = !survey.host_is_fresh(host.name) || host.fact.map(|fact| fact.at) < passed;
+        old.then(|| Wait::new(Reason::FreshFacts).watching(host_scope(host), AT_ONCE))
     };
     let first = |why: &dyn Fn(&HostView<'_>) -> Option<Wait>| counting().find_map(why);
     let moved = || first(&leaving).or_else(|| first(&sent_back));

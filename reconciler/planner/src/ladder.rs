@@ -128,7 +128,7 @@ impl<'a> Ladder<'_, 'a> {
                 }
             }
             Work::Migrate => self.job(lane, rung.stage, JobKind::PreMigration, state),
-            Work::PostMigrate => match left_behind(self.survey, lane.target) {
+            Work::PostMigrate => match left_behind(self.survey, lane) {
                 Some(wait) => {
                     state.waiting.push((Subject::Stage(rung.stage.name.clone()), wait));
                     return;

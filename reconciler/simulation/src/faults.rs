@@ -79,9 +79,14 @@ impl SimWorld {
         }
     }
 
-    /// Somebody installs a version by hand; services are not restarted.
+    /// Somebody installs a version by hand; services are not restarted. apt refuses where dpkg was interrupted, so they
+    /// have mended that first.
     pub fn installs_by_hand(&self, host: &HostName, version: &Version) {
-        let _ = self.state().files_change(host, version, Phase::Installed);
+        let mut state = self.state();
+        let changed = state.files_change(host, version, Phase::Installed);
+        if let Some(host) = state.hosts.get_mut(host).filter(|_| changed) {
+            host.interrupted = false;
+        }
     }
 
     /// From now on, one session of the host does not end by itself when it is drained.

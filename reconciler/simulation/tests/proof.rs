@@ -406,3 +406,13 @@ fn what_went_wrong_on_a_quiet_host_is_seen_when_it_is_looked_at_again() {
 fn nobody_changes_packages_while_a_job_of_ours_holds_the_lock() {
     all_live([3019727]);
 }
+
+#[test]
+fn who_installs_by_hand_has_mended_an_interrupted_dpkg_first() {
+    all_live([10022272, 10026871, 10044110]);
+}
+
+#[test]
+fn hosts_are_read_once_more_before_the_point_of_no_return() {
+    all_live([10028197]);
+}

@@ -224,3 +224,19 @@ fn post_deployment_migrations_bar_nobodys_way_back() {
     }
     assert_eq!(waits(&desired, &seen), []);
 }
+
+#[test]
+fn post_deployment_migrations_begin_when_every_host_was_read_since_the_last_stage_passed() {
+    let (mut desired, mut seen) = before_the_post_migrations_of_main();
+    hold_canary(&mut desired);
+    let memory = all_but_the_last_stage();
+    let begins = |seen: &Observed| {
+        let planned = plan(&desired, seen, &memory, start());
+        let begins = planned.steps.iter().any(|step| step.host.as_str() == "deploy-01");
+        (begins, planned.observe)
+    };
+    let (quiet, instant) = (HostName::from("web-02"), SignedDuration::from_millis(1));
+    assert_eq!(begins(&seen), (true, [].into()));
+    seen.hosts.get_mut(&quiet).unwrap().at = start() - instant;
+    assert_eq!(begins(&seen), (false, [Scope::Host(quiet)].into()), "somebody may have been there since");
+}

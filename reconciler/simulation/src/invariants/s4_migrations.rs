@@ -80,7 +80,7 @@ impl State {
             self.violated(Promise::S4, what);
         }
         let late = match key.kind {
-            JobKind::PostMigration => self.late_host(&desired, &key.version),
+            JobKind::PostMigration => self.late_host(&desired, &key.version, noticed_ms),
             JobKind::PreMigration | JobKind::Check { .. } => None,
         };
         if let Some(host) = late {
@@ -91,15 +91,17 @@ impl State {
         }
     }
 
-    /// A host that counts and runs something from before `version`.
-    fn late_host(&self, desired: &Desired, version: &Version) -> Option<HostName> {
+    /// A host that counts and runs something from before `version`, unless somebody has brought it there so lately that nobody
+    /// could know.
+    fn late_host(&self, desired: &Desired, version: &Version, noticed_ms: u64) -> Option<HostName> {
         let now = self.clock.at(self.now_ms);
         let wanted = desired.rank(version)?;
         let counted =
             desired.fleet.hosts().filter(|(_, host)| desired.exceptions.host_out(host, now).is_none());
         let late = |(role, name): &(&Role, &HostName)| {
             let Some(host) = self.hosts.get(*name) else { return false };
-            running(host).any(|runs| rank_of(desired, role, runs).is_none_or(|rank| rank < wanted))
+            !host.was_changed_since(noticed_ms)
+                && running(host).any(|runs| rank_of(desired, role, runs).is_none_or(|rank| rank < wanted))
         };
         counted.filter(late).map(|(_, name)| name.clone()).next()
     }
