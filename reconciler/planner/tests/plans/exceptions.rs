@@ -1,6 +1,6 @@
 //! What people, time and accidents say against a release: vetoes, freezes, rollbacks, emergencies, outs, patches.
 
-use crate::fleet::{host, row, start, version};
+use crate::fleet::{claim, host, row, start, version};
 use crate::release::{desired, history, kinds, observed, primary, set_gate, stages};
 use jiff::SignedDuration;
 use model::*;
@@ -154,6 +154,36 @@ fn an_emergency_asks_no_gate_and_takes_half_the_fleet_but_migrates_first() {
     assert!(rollout.duration < SignedDuration::from_mins(15), "{:#}", rollout.duration);
     let planned = plan(&urgent, &seen, &history(&["1.0"]), start());
     assert!(planned.notes.iter().any(|note| note.contains("up to 50%")), "{:?}", planned.notes);
+}
+
+#[test]
+fn a_canary_does_not_leave_where_every_server_of_main_is_about_to() {
+    let mut urgent = desired("1.1", "1.1", &["1.0", "1.1"]);
+    urgent.exceptions.emergency = Some(Emergency { version: version("1.1"), reason: "CVE-2026-0001".into() });
+    urgent.fleet.policy.emergency.max_unavailable = Limit::Percent(100);
+    urgent.fleet.policy.migrations = None;
+    let mut seen = observed(&urgent, "1.0");
+    host(&mut seen, "gitaly-01").packages.get_mut("shop").unwrap().version = version("1.1");
+    for (node, name) in
+        [("fe-01", "web-cny-01"), ("fe-01", "web-cny-02"), ("fe-02", "web-cny-01"), ("fe-02", "web-cny-02")]
+    {
+        row(&mut seen, node, name).weight = 10;
+    }
+    let staged = [("shop".into(), [version("1.1")].into())].into();
+    seen.hosts.values_mut().for_each(|fact| fact.value.as_mut().unwrap().staged.clone_from(&staged));
+    let waits = |seen: &Observed| {
+        let planned = plan(&urgent, seen, &history(&["1.0"]), start());
+        let canary = Subject::Role("web-canary".into());
+        let mut of_canary = planned.waiting.iter().filter(|waiting| waiting.subject == canary);
+        of_canary.any(|waiting| matches!(waiting.reason, Reason::OutageNotAllowed { .. }))
+    };
+    for name in ["web-01", "web-02", "web-03"] {
+        host(&mut seen, name).claim = Some(claim());
+    }
+    assert!(!waits(&seen), "one stays");
+    host(&mut seen, "web-04").claim = Some(claim());
+    let planned = plan(&urgent, &seen, &history(&["1.0"]), start());
+    assert!(waits(&seen), "{:?} {:?}", kinds(&planned), planned.waiting);
 }
 
 #[test]

@@ -231,3 +231,16 @@ fn a_journal_that_does_not_know_of_the_drain_counts_from_our_mark() {
     assert_eq!(scene.kind_after(BEFORE), None);
     assert_eq!(scene.kind_after(TIMEOUT), Some(ActionKind::Cut));
 }
+
+#[test]
+fn what_is_watched_is_read_along_a_quarter_of_its_interval_before_and_no_more_than_a_second() {
+    let mut scene = Scene::drained(OnTimeout::Wait);
+    scene.sessions("fe-02", 1);
+    let planned = scene.plan_after(millis(500));
+    let before = |scope: Scope| {
+        let due = planned.due.iter().find(|due| due.scope == scope).unwrap();
+        due.at.duration_since(due.from)
+    };
+    assert_eq!(before(Scope::Node("fe-02".into())), millis(125), "every half a second");
+    assert_eq!(before(Scope::Host("web-02".into())), millis(1_000), "every half a minute");
+}
