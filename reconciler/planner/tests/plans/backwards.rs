@@ -138,3 +138,17 @@ fn a_canary_that_goes_back_to_what_main_goes_forward_to_waits_for_nobody() {
     let begun = kinds(&planned);
     assert!(begun.iter().any(|step| step.starts_with("web-cny")), "{begun:?} {:?}", planned.waiting);
 }
+
+#[test]
+fn a_canary_goes_back_while_main_waits_to_begin_with_the_same_version() {
+    let mut desired = desired("1.1", "1.1", &["1.0", "1.1", "1.2"]);
+    desired.fleet.policy.promotion = Promotion::default();
+    let mut seen = observed(&desired, "1.0");
+    set_gate(&mut seen, Verdict::Red, start());
+    for name in ["web-cny-01", "web-cny-02"] {
+        host(&mut seen, name).packages.get_mut("shop").unwrap().version = version("1.2");
+        host(&mut seen, name).staged = [("shop".into(), [version("1.1")].into())].into();
+    }
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(kinds(&planned), ["web-cny-01 claim", "web-cny-02 claim"], "{:?}", planned.waiting);
+}
