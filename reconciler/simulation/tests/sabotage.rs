@@ -20,7 +20,7 @@ const TABLE: [(Sabotage, u64, Catcher); 25] = [
     (LeftBehind,              2, Liveness),
     (VetoIgnoredGoingBack,  359, By(S5)),
     (OlderGenerationObeyed,   3, By(S6)),
-    (MigratedAgain,          97, By(S7)),
+    (MigratedAgain,         297, Liveness),
     (AnswerTakenForFailure,  13, By(S7)),
     (OldGateReading,        258, By(S8)),
     (NoDataTakenForGreen,   258, By(S8)),
