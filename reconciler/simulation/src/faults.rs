@@ -72,21 +72,13 @@ impl SimWorld {
 
     /// Somebody kills dpkg half-way through an upgrade of their own to `version`.
     pub fn interrupts_dpkg(&self, host: &HostName, version: &Version) {
-        let mut state = self.state();
-        let changed = state.files_change(host, version, Phase::Unpacked);
-        if let Some(host) = state.hosts.get_mut(host).filter(|_| changed) {
-            host.interrupted = true;
-        }
+        self.state().files_change(host, version, Phase::Unpacked);
     }
 
     /// Somebody installs a version by hand; services are not restarted. apt refuses where dpkg was interrupted, so they
     /// have mended that first.
     pub fn installs_by_hand(&self, host: &HostName, version: &Version) {
-        let mut state = self.state();
-        let changed = state.files_change(host, version, Phase::Installed);
-        if let Some(host) = state.hosts.get_mut(host).filter(|_| changed) {
-            host.interrupted = false;
-        }
+        self.state().files_change(host, version, Phase::Installed);
     }
 
     /// From now on, one session of the host does not end by itself when it is drained.
@@ -253,14 +245,14 @@ impl State {
         self.note(name, || format!("shows keys: {keys:?}"));
     }
 
-    /// Somebody is at work on a host, which has to run for that, and where no job of ours holds dpkg's lock. Tells whether they
-    /// were.
-    fn files_change(&mut self, name: &HostName, version: &Version, phase: Phase) -> bool {
+    /// Somebody leaves packages on a host like this, if it runs, and nobody else holds dpkg's lock.
+    fn files_change(&mut self, name: &HostName, version: &Version, phase: Phase) {
         let now_ms = self.now_ms;
         if self.apt_lock(name).is_some() {
-            return false;
+            return;
         }
-        let Some(host) = self.hosts.get_mut(name).filter(|host| host.machine.runs()) else { return false };
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.machine.runs()) else { return };
+        host.interrupted = phase == Phase::Unpacked;
         // What has run since before the world began is older, also in its first instant.
         host.unpacked_ms = now_ms.max(1);
         host.installed_by_us = None;
@@ -268,7 +260,6 @@ impl State {
             *package = crate::host::Package { version: version.clone(), phase };
         }
         self.note(name, || format!("somebody left {version} {phase:?}"));
-        true
     }
 
     /// HAProxy begins anew; sessions live on in the old worker, if that is left.

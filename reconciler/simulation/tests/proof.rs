@@ -384,17 +384,23 @@ fn a_seed_means_the_same_life_each_time() {
 
 #[test]
 fn a_canary_that_goes_back_to_what_main_goes_forward_to_does_not_wait_for_main() {
-    all_live([3003458, 3000235, 3005854, 10019204]);
+    all_live([
+        3000020, 3000235, 3001411, 3003458, 3004224, 3004304, 3004374, 3005274, 3005854, 3007042, 3007620,
+        3008707, 3008957, 3009319, 3009650, 3009757, 3010574, 3010603, 10019204,
+    ]);
 }
 
 #[test]
 fn a_host_that_went_on_to_another_version_does_not_keep_those_before_it_from_the_way_back() {
-    all_live([3002254]);
+    all_live([3002254, 3004211, 3004908]);
 }
 
 #[test]
 fn staging_is_told_which_way_it_goes_as_well() {
-    all_live([3000450]);
+    all_live([
+        3000450, 3001166, 3004288, 3005637, 3006810, 3007553, 3007885, 3008424, 3009127, 3009259, 3009491,
+        3009570, 3010016,
+    ]);
 }
 
 #[test]
@@ -409,7 +415,7 @@ fn nobody_changes_packages_while_a_job_of_ours_holds_the_lock() {
 
 #[test]
 fn who_installs_by_hand_has_mended_an_interrupted_dpkg_first() {
-    all_live([10022272, 10026871, 10044110]);
+    all_live([10022272, 10026871, 10027398, 10035741, 10039811, 10044110, 10049344]);
 }
 
 #[test]

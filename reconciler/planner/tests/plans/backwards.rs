@@ -18,6 +18,15 @@ fn still_runs(seen: &mut Observed, name: &str, stamp: &str) {
     host(seen, name).services.values_mut().for_each(|service| service.stamped = Some(version(stamp)));
 }
 
+/// The canary servers run one version, and have the earlier one at hand.
+fn canary_goes_back(seen: &mut Observed, from: &str, to: &str) {
+    for name in ["web-cny-01", "web-cny-02"] {
+        let state = host(seen, name);
+        state.packages.get_mut("shop").unwrap().version = version(from);
+        state.staged = [("shop".into(), [version(to)].into())].into();
+    }
+}
+
 fn direction(planned: &Plan, track: Track) -> Direction {
     planned.tracks.iter().find(|progress| progress.track == track).unwrap().direction
 }
@@ -99,11 +108,7 @@ fn a_canary_goes_back_after_the_hosts_of_main_and_not_after_what_is_watched_ther
         let state = JobState::Passed { at: start(), output: String::new() };
         memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
     }
-    for name in ["web-cny-01", "web-cny-02"] {
-        host(&mut seen, name).packages.get_mut("shop").unwrap().version = version("1.1");
-        let staged = [("shop".into(), [version("1.0")].into())].into();
-        host(&mut seen, name).staged = staged;
-    }
+    canary_goes_back(&mut seen, "1.1", "1.0");
     let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(direction(&planned, Track::Canary), Direction::Back);
     assert_eq!(kinds(&planned), ["web-cny-01 claim", "web-cny-02 claim"], "{:?}", planned.waiting);
@@ -117,10 +122,7 @@ fn a_canary_that_goes_back_to_what_main_goes_forward_to_waits_for_nobody() {
     let desired = desired("1.1", "1.1", &["1.0", "1.1", "1.2"]);
     let mut seen = observed(&desired, "1.0");
     set_gate(&mut seen, Verdict::Green, start() - SignedDuration::from_hours(1));
-    for name in ["web-cny-01", "web-cny-02"] {
-        host(&mut seen, name).packages.get_mut("shop").unwrap().version = version("1.2");
-        host(&mut seen, name).staged = [("shop".into(), [version("1.1")].into())].into();
-    }
+    canary_goes_back(&mut seen, "1.2", "1.1");
     let planned = plan(&desired, &seen, &history(&["1.0"]), start());
     assert_eq!(direction(&planned, Track::Canary), Direction::Back);
     assert_eq!(direction(&planned, Track::Main), Direction::Forward);
@@ -145,10 +147,7 @@ fn a_canary_goes_back_while_main_waits_to_begin_with_the_same_version() {
     desired.fleet.policy.promotion = Promotion::default();
     let mut seen = observed(&desired, "1.0");
     set_gate(&mut seen, Verdict::Red, start());
-    for name in ["web-cny-01", "web-cny-02"] {
-        host(&mut seen, name).packages.get_mut("shop").unwrap().version = version("1.2");
-        host(&mut seen, name).staged = [("shop".into(), [version("1.1")].into())].into();
-    }
+    canary_goes_back(&mut seen, "1.2", "1.1");
     let planned = plan(&desired, &seen, &history(&["1.0"]), start());
     assert_eq!(kinds(&planned), ["web-cny-01 claim", "web-cny-02 claim"], "{:?}", planned.waiting);
 }
