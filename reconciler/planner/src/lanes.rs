@@ -1,7 +1,9 @@
 //! A lane is a track on its way to its target: which way, in which order, and in which mode.
 
 use jiff::Timestamp;
-use model::{Desired, Direction, Emergency, Observed, Reason, Role, RoleName, Run, Stage, Track, Version};
+use model::{
+    Desired, Direction, Emergency, History, Observed, Reason, Role, RoleName, Run, Stage, Track, Version,
+};
 
 use crate::direction::direction;
 
@@ -71,11 +73,12 @@ impl<'a> Rung<'a> {
 pub(crate) fn lanes<'a>(
     desired: &'a Desired,
     observed: &Observed,
+    history: &History,
     stages: &'a [Stage],
     now: Timestamp,
 ) -> Vec<Lane<'a>> {
     let has_stages = |track: &Track| stages.iter().any(|stage| stage.track == *track);
-    let lane = |track| lane(desired, stages, track, direction(desired, observed, track, now));
+    let lane = |track| lane(desired, stages, track, direction(desired, observed, history, track, now));
     let tracks = [Track::Canary, Track::Main].into_iter().filter(has_stages);
     let mut lanes: Vec<Lane<'_>> = tracks.filter_map(lane).collect();
     if lanes.len() == 2 && !canary_goes_first(&lanes) {

@@ -96,7 +96,7 @@ impl<'a> Survey<'a> {
     ) -> Self {
         let in_flight: BTreeMap<&HostName, &InFlight> =
             history.in_flight.values().map(|in_flight| (&in_flight.step.host, in_flight)).collect();
-        let lanes = lanes(desired, observed, &ground.stages, now);
+        let lanes = lanes(desired, observed, history, &ground.stages, now);
         let (hosts, workers, departed) = (Vec::new(), Vec::new(), Vec::new());
         let mut survey = Self { desired, observed, history, now, lanes, hosts, workers, departed };
         let placed =

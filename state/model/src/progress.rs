@@ -46,6 +46,9 @@ pub struct Progress {
     pub released: Released,
     /// Every version that was a track's target in a commit that was in force.
     pub targets: BTreeMap<Track, BTreeSet<Version>>,
+    /// The same of either track, oldest first: the order is remembered when git's history is rewritten.
+    #[serde(default)]
+    pub appeared: Vec<Version>,
     /// What each gate said last, and since when.
     pub gates: BTreeMap<GateName, Turn>,
 }
@@ -117,6 +120,11 @@ impl Progress {
             Event::Accepted { version, canary, .. } => {
                 self.targets.entry(Track::Main).or_default().insert(version.clone());
                 self.targets.entry(Track::Canary).or_default().extend(canary.clone());
+                for version in [version].into_iter().chain(canary) {
+                    if !self.appeared.contains(version) {
+                        self.appeared.push(version.clone());
+                    }
+                }
             }
             Event::StageBegan { stage, version, .. } => {
                 let run = StageRun { version: version.clone(), began: at, worked: None, passed: None };

@@ -71,10 +71,9 @@ impl fmt::Display for Reason {
                 };
                 write!(f, "claimed by service {service}, generation {generation}{orphan}")
             }
-            Self::DirectionUnknown { target, observed } => write!(
-                f,
-                "{target} was never a target, and sorts below {observed}, which runs: forward or back?"
-            ),
+            Self::DirectionUnknown { target, observed } => {
+                write!(f, "{target} sorts below {observed}, which runs: forward or back?")
+            }
             Self::ReportOnly { steps } => write!(f, "mode is report: {steps} steps would start"),
             Self::OutageNotAllowed { backend } => {
                 write!(f, "the last server of backend {backend} would have to go")

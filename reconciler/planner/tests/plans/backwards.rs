@@ -151,3 +151,31 @@ fn a_canary_goes_back_while_main_waits_to_begin_with_the_same_version() {
     let planned = plan(&desired, &seen, &history(&["1.0"]), start());
     assert_eq!(kinds(&planned), ["web-cny-01 claim", "web-cny-02 claim"], "{:?}", planned.waiting);
 }
+
+#[test]
+fn what_git_no_longer_knows_lies_where_it_was_accepted_whatever_it_sorts_above() {
+    // Somebody rewrote history while 1.0 ran: it begins with the release that came after it.
+    let desired = desired("0.2", "0.3", &["0.2", "0.3"]);
+    let mut seen = observed(&desired, "1.0");
+    set_gate(&mut seen, Verdict::Green, start() - SignedDuration::from_hours(1));
+    let mut memory = history(&["1.0"]);
+    let way = |desired: &Desired, memory: &History| {
+        let planned = plan(desired, &seen, memory, start());
+        let asks = Reason::DirectionUnknown { target: version("0.2"), observed: version("1.0") };
+        let asks = planned.waiting.iter().any(|waiting| waiting.reason == asks);
+        (!asks).then(|| direction(&planned, Track::Main))
+    };
+    memory.progress.appeared = ["1.0", "0.2", "0.3"].map(version).into();
+    assert_eq!(way(&desired, &memory), Some(Direction::Forward), "0.2 is migrated before it serves");
+    memory.progress.appeared = ["0.2", "1.0"].map(version).into();
+    assert_eq!(way(&desired, &memory), Some(Direction::Back));
+    // A journal that begins later, or knows one of the two, does not tell; a person does.
+    for appeared in [&["0.2", "0.3"][..], &["1.0", "0.3"], &[]] {
+        memory.progress.appeared = appeared.iter().copied().map(version).collect();
+        assert_eq!(way(&desired, &memory), None, "{appeared:?}");
+        for said in [Direction::Forward, Direction::Back] {
+            let told = Desired { direction: Some(said), ..desired.clone() };
+            assert_eq!(way(&told, &memory), Some(said));
+        }
+    }
+}

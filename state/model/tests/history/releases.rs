@@ -57,6 +57,7 @@ fn main_keeps_its_beginning_while_only_the_canary_moves() {
     let targets = &history.progress.targets;
     assert_eq!(targets[&Track::Main], [version("1.1"), version("1.2"), version("1.3")].into());
     assert_eq!(targets[&Track::Canary], [version("1.2")].into());
+    assert_eq!(history.progress.appeared, ["1.1", "1.2", "1.3"].map(version));
 }
 
 #[test]
