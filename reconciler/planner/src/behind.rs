@@ -1,6 +1,8 @@
 //! Whom the post-deployment migrations of a version would leave behind.
 
-use model::{Action, InFlight, Reason, Version};
+use std::collections::BTreeSet;
+
+use model::{Action, InFlight, Reason, Scope, Version};
 
 use crate::jobs::came_later;
 use crate::lanes::Lane;
@@ -32,13 +34,15 @@ pub(crate) fn left_behind(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Wait> 
     };
     // There is no way back from here: what somebody has done meanwhile on a host that is quiet is to be seen before.
     let passed = lane.rungs.iter().filter_map(|rung| survey.history.run(rung.stage, version)?.passed).max();
-    let unread = |host: &HostView<'_>| {
-        let old = !survey.host_is_fresh(host.name) || host.fact.map(|fact| fact.at) < passed;
-        old.then(|| Wait::new(Reason::FreshFacts).watching(host_scope(host), AT_ONCE))
+    let is_unread =
+        |host: &&HostView<'_>| !survey.host_is_fresh(host.name) || host.fact.map(|fact| fact.at) < passed;
+    let unread = || {
+        let scopes: BTreeSet<Scope> = counting().filter(is_unread).flat_map(host_scope).collect();
+        (!scopes.is_empty()).then(|| Wait::new(Reason::FreshFacts).watching(scopes, AT_ONCE))
     };
     let first = |why: &dyn Fn(&HostView<'_>) -> Option<Wait>| counting().find_map(why);
     let moved = || first(&leaving).or_else(|| first(&sent_back));
-    first(&older).or_else(moved).or_else(|| first(&unread))
+    first(&older).or_else(moved).or_else(unread)
 }
 
 /// Whether a host is at a version or a later one: with what is installed, and with every service that has to take it up.

@@ -220,10 +220,11 @@ impl<'a> Capacity<'a> {
     }
 }
 
-/// Whether a step under way takes its host out of rotation, or will.
+/// Whether a step under way takes its host out of rotation, or will, or is one that no host serves in: also on a node that was
+/// declared out until now.
 fn takes_out(in_flight: &model::InFlight) -> bool {
-    use model::ActionKind::{Claim, Drain, Maint, Retire};
-    matches!(in_flight.step.action.kind(), Claim | Drain | Maint | Retire)
+    use model::ActionKind::{Claim, Drain, Install, Maint, Retire};
+    matches!(in_flight.step.action.kind(), Claim | Drain | Maint | Retire | Install)
 }
 
 fn is_claiming(in_flight: &model::InFlight) -> bool {

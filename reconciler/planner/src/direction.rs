@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use model::{Desired, Direction, History, HostName, HostState, Observed, Reason, Role, Track, Version};
+use model::{Desired, Direction, History, HostName, Observed, Reason, Role, ServiceState, Track, Version};
 
 use crate::running::{known_release, moving};
 
@@ -89,13 +89,19 @@ fn versions_present(
     let target = desired.target_of(track);
     let mut present = BTreeSet::new();
     for role in desired.fleet.roles.iter().filter(|role| role.track == track) {
-        for (codename, version) in versions_of_role(desired, role, observed, now) {
+        let told = Told::by(desired, role, observed, now);
+        for (codename, version) in told.installed {
             let of = |release: &Version| role.is_package_of(version, release, codename);
             if !of(target) {
                 present.insert((version.clone(), appeared(desired, history, of)));
             }
         }
-        present.extend(running_of_role(desired, role, observed, now));
+        let releases = told.running.into_iter().filter_map(|(codename, version)| {
+            let release =
+                known_release(desired, role, codename, version).filter(|release| *release != target)?;
+            Some((role.package_version(release, codename), Appeared::Git(desired.rank(release)?)))
+        });
+        present.extend(releases);
     }
     present
 }
@@ -106,54 +112,37 @@ fn appeared(desired: &Desired, history: &History, of: impl Fn(&Version) -> bool 
     git.or_else(journal).unwrap_or(Appeared::Unknown)
 }
 
-/// Every package version of a role's hosts, with the host's code name of Debian; each once.
-fn versions_of_role<'a>(
-    desired: &'a Desired,
-    role: &'a Role,
-    observed: &'a Observed,
-    now: Timestamp,
-) -> Vec<(&'a str, &'a Version)> {
-    let versions = |state: &'a HostState| {
-        let packages = role.packages.iter().filter_map(|name| state.packages.get(name));
-        packages.map(|package| (state.codename.as_str(), &package.version))
-    };
-    // A fleet runs two or three versions, however many hosts it has.
-    let mut known = Vec::new();
-    for version in states_of_role(desired, role, observed, now).flat_map(versions) {
-        if !known.contains(&version) {
-            known.push(version);
+/// What a role's hosts tell, each once, with the host's code name of Debian: a fleet has two or three versions, however many
+/// hosts it has.
+#[derive(Default)]
+struct Told<'a> {
+    /// Package versions.
+    installed: Vec<(&'a str, &'a Version)>,
+    /// What services say they run. What git does not know may be a word for something else.
+    running: Vec<(&'a str, &'a Version)>,
+}
+
+impl<'a> Told<'a> {
+    fn by(desired: &'a Desired, role: &'a Role, observed: &'a Observed, now: Timestamp) -> Self {
+        let counts = |host: &&HostName| desired.exceptions.host_out(host, now).is_none();
+        let mut told = Self::default();
+        for state in role.hosts.iter().filter(counts).filter_map(|host| observed.host(host)) {
+            let codename = state.codename.as_str();
+            for package in role.packages.iter().filter_map(|name| state.packages.get(name)) {
+                once(&mut told.installed, (codename, &package.version));
+            }
+            for service in moving(role) {
+                if let Some(said) = state.services.get(&service.name).and_then(ServiceState::said) {
+                    once(&mut told.running, (codename, said));
+                }
+            }
         }
+        told
     }
-    known
 }
 
-/// What services of a role say they run and git knows, other than the target, by its package's version. What git does not
-/// know may be a word for something else.
-fn running_of_role(
-    desired: &Desired,
-    role: &Role,
-    observed: &Observed,
-    now: Timestamp,
-) -> BTreeSet<(Version, Appeared)> {
-    let mut said = BTreeSet::new();
-    for state in states_of_role(desired, role, observed, now) {
-        let services = moving(role).filter_map(|service| state.services.get(&service.name)?.said());
-        said.extend(services.map(|version| (state.codename.as_str(), version)));
+fn once<T: PartialEq>(known: &mut Vec<T>, new: T) {
+    if !known.contains(&new) {
+        known.push(new);
     }
-    let target = desired.target_of(role.track);
-    let releases = said.into_iter().filter_map(|(codename, version)| {
-        let release = known_release(desired, role, codename, version).filter(|release| *release != target)?;
-        Some((role.package_version(release, codename), Appeared::Git(desired.rank(release)?)))
-    });
-    releases.collect()
-}
-
-fn states_of_role<'a>(
-    desired: &'a Desired,
-    role: &'a Role,
-    observed: &'a Observed,
-    now: Timestamp,
-) -> impl Iterator<Item = &'a HostState> {
-    let counts = move |host: &&HostName| desired.exceptions.host_out(host, now).is_none();
-    role.hosts.iter().filter(counts).filter_map(|host| observed.host(host))
 }

@@ -96,12 +96,13 @@ fn position_of(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     }
 }
 
-/// A claimed host whose work is not done will leave rotation, if it has not yet.
+/// A claimed host whose work is not done will leave rotation, if it has not yet. What it showed before our last action there
+/// does not tell.
 fn still_leaving(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
     if !host.claim.is_ours() {
         return false;
     }
-    let Some(state) = host.state() else { return true };
+    let Some(state) = host.state().filter(|_| host.is_fresh) else { return true };
     let package = host.package_for(host.release, state);
     !(host.has_installed(state, &package) && host.is_running(survey, state, host.release, &package))
 }

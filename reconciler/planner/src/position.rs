@@ -8,6 +8,7 @@ use crate::agent;
 use crate::draining;
 use crate::next::{Next, Wait, health_answer, host_scope, unwell};
 use crate::returning;
+use crate::rows::RowView;
 use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::{AT_ONCE, PACKAGES_MAX_AGE, WATCH};
 
@@ -232,9 +233,11 @@ fn blocks_return(survey: &Survey<'_>, host: &HostView<'_>, release: &Version) ->
     })
 }
 
-/// A claimed host that waits long and still serves is not kept claimed: others may go meanwhile.
+/// A claimed host that waits long and still serves is not kept claimed: others may go meanwhile. Whether it serves is told
+/// by nodes that were read since: a drain that was refused on one of them may have been done on the others.
 fn give_back_while_waiting(survey: &Survey<'_>, host: &HostView<'_>, wait: Wait) -> Next {
-    let serves = !host.rows.is_empty() && host.our_rows().all(crate::rows::RowView::in_rotation);
+    let serves = |row: &RowView<'_>| row.is_fresh && row.in_rotation();
+    let serves = !host.rows.is_empty() && host.our_rows().all(serves);
     let untouched = matches!(wait.reason, Reason::DrainTimedOut { .. } | Reason::Backoff { .. });
     if host.claim.is_ours() && serves && untouched && host.is_fresh {
         return returning::given_back(survey, host, "give back while it waits").unwrap_or(Next::Wait(wait));

@@ -53,6 +53,8 @@ pub(crate) struct Server {
     pub(crate) left_ms: Option<u64>,
     /// When it last came back into rotation without us.
     pub(crate) undone_ms: Option<u64>,
+    /// When HAProxy last forgot that we had taken it out.
+    pub(crate) forgot_us_ms: Option<u64>,
     serving: bool,
     /// Sessions that come and go while in rotation.
     steady: u64,
@@ -69,6 +71,10 @@ pub(crate) struct Node {
     pub(crate) load_balancer: LoadBalancerName,
     /// Counts HAProxy's workers.
     pub(crate) worker: u32,
+    /// The name of the present one.
+    pub(crate) process: SmolStr,
+    /// When it was last looked at.
+    pub(crate) looked_ms: u64,
     /// The highest generation of each service that ever changed anything here, or claimed a host behind it.
     pub(crate) fences: Fences,
     pub(crate) rows: BTreeMap<RowKey, Server>,
@@ -134,6 +140,7 @@ impl Server {
             came_ms: None,
             left_ms: None,
             undone_ms: None,
+            forgot_us_ms: None,
             serving: weight > 0,
             steady: if weight > 0 { steady } else { 0 },
             bound: 0,
@@ -166,7 +173,7 @@ impl Server {
 
     pub(crate) fn row(&self, now_ms: u64) -> Row {
         Row {
-            status: self.status(now_ms).into(),
+            status: SmolStr::new_static(self.status(now_ms)),
             admin: self.admin,
             weight: self.weight,
             sessions: self.sessions(now_ms),
@@ -195,6 +202,7 @@ impl Server {
             epoch: self.epoch + 1,
             check: RowCheck::Pending,
             undone_ms: Some(now_ms),
+            forgot_us_ms: (self.taken_by == TakenBy::Us).then_some(now_ms).or(self.forgot_us_ms),
             left_ms: self.left_ms,
             ..Self::configured(
                 &self.host,

@@ -2,6 +2,8 @@
 
 use model::{Action, Admin, BackendId, HostName, RowId, StepId, Version};
 
+use smol_str::format_smolstr;
+
 use crate::balancer::{RowKey, TakenBy};
 use crate::host::{Keys, Link, Phase};
 use crate::state::{Due, State};
@@ -128,12 +130,15 @@ impl SimWorld {
     pub fn person_sets(&self, row: &RowId, admin: Admin) {
         let mut state = self.state();
         let key = (row.backend.clone(), row.server.clone());
-        let Some(server) = state.nodes.get(&row.node).and_then(|node| node.rows.get(&key)) else { return };
+        let Some(node) = state.nodes.get(&row.node) else { return };
+        let Some(server) = node.rows.get(&key) else { return };
         let claim = state.hosts.get(&server.host).and_then(|host| host.claim.as_ref());
         let marked =
             claim.is_some_and(|claim| *claim.service == *self.owner.service && !claim.found.contains(row));
-        // A host that is declared out is drained by us without a mark: another drain cannot be told from ours.
-        let ours = marked || (server.taken_by == TakenBy::Us && server.admin == admin);
+        // A host that is declared out is drained by us without a mark: another drain cannot be told from ours, nor one that
+        // comes in place of ours before anybody has seen that a reload had forgotten it.
+        let unseen = server.forgot_us_ms.is_some_and(|forgot| forgot >= node.looked_ms);
+        let ours = marked || unseen || (server.taken_by == TakenBy::Us && server.admin == admin);
         let by = match admin {
             Admin::Ready => TakenBy::Nobody,
             Admin::Drain | Admin::Maint if ours => TakenBy::Unclear,
@@ -267,6 +272,7 @@ impl State {
         let now_ms = self.now_ms;
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.worker += 1;
+        node.process = format_smolstr!("{}-{name}", node.worker);
         if !old_stays {
             node.old_ends_ms.clear();
         }

@@ -8,8 +8,6 @@ use model::{
     UnknownKind,
 };
 
-use smol_str::format_smolstr;
-
 use crate::balancer::Server;
 use crate::fence::Owner;
 use crate::host::{Host, Live, Phase, Process, Run};
@@ -58,11 +56,18 @@ impl State {
         })
     }
 
-    pub(crate) fn node_state(&self, name: &HostName, reader: &Owner) -> Result<NodeState, Unknown> {
+    pub(crate) fn node_is_seen(&mut self, name: &HostName, reader: &Owner) -> Result<NodeState, Unknown> {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.looked_ms = self.now_ms;
+        }
+        self.node_state(name, reader)
+    }
+
+    fn node_state(&self, name: &HostName, reader: &Owner) -> Result<NodeState, Unknown> {
         let Some(node) = self.nodes.get(name) else { return Err(nowhere(name)) };
         let row = |row: &Server| row.row(self.now_ms);
         Ok(NodeState {
-            process: format_smolstr!("{}-{name}", node.worker),
+            process: node.process.clone(),
             rows: node.rows.iter().map(|(key, server)| (key.clone(), row(server))).collect(),
             sticky: node.sticky.clone(),
             old_sessions: node.old_sessions(self.now_ms),

@@ -96,7 +96,11 @@ impl SimWorld {
     }
 
     /// A reading that shows the world at one moment between its beginning and its answer.
-    async fn look<T>(&self, target: &HostName, show: impl FnOnce(&State) -> T + Send) -> Result<T, Failure>
+    async fn look<T>(
+        &self,
+        target: &HostName,
+        show: impl FnOnce(&mut State) -> T + Send,
+    ) -> Result<T, Failure>
     where
         T: Send,
     {
@@ -111,7 +115,7 @@ impl SimWorld {
             let look = state.pace.look;
             match state.gone(target) {
                 Some(gone) => Err(gone),
-                None => Ok((show(&state), state.approach(target, look))),
+                None => Ok((show(&mut state), state.approach(target, look))),
             }
         };
         match shown {
@@ -135,7 +139,7 @@ impl SimWorld {
                 observed.hosts.insert(name.clone(), Fact { at, value });
             }
             Scope::Node(name) => {
-                let seen = self.look(name, |state| state.node_state(name, &self.owner)).await;
+                let seen = self.look(name, |state| state.node_is_seen(name, &self.owner)).await;
                 let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
                 observed.nodes.insert(name.clone(), Fact { at, value });
             }

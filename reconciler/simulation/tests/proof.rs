@@ -422,3 +422,33 @@ fn who_installs_by_hand_has_mended_an_interrupted_dpkg_first() {
 fn hosts_are_read_once_more_before_the_point_of_no_return() {
     all_live([10028197]);
 }
+
+#[test]
+fn a_history_that_no_longer_knows_what_runs_is_not_judged_by_version_order() {
+    all_live([10099826, 10526021]);
+}
+
+#[test]
+fn who_is_deployed_takes_no_share_on_a_node_that_was_declared_out_until_now() {
+    all_live([20089949]);
+}
+
+#[test]
+fn a_drain_that_one_of_three_nodes_refused_is_not_left_behind_on_the_others() {
+    all_live([20092985]);
+}
+
+#[test]
+fn who_drains_what_a_reload_made_ready_before_anybody_saw_it_cannot_be_told_from_us() {
+    all_live([20114503]);
+}
+
+#[test]
+fn a_weight_that_asks_for_no_step_of_ours_is_known_as_well() {
+    all_live([20170960]);
+}
+
+#[test]
+fn a_migration_that_an_older_service_began_is_waited_for() {
+    all_live([20178397]);
+}

@@ -238,5 +238,9 @@ fn post_deployment_migrations_begin_when_every_host_was_read_since_the_last_stag
     let (quiet, instant) = (HostName::from("web-02"), SignedDuration::from_millis(1));
     assert_eq!(begins(&seen), (true, [].into()));
     seen.hosts.get_mut(&quiet).unwrap().at = start() - instant;
-    assert_eq!(begins(&seen), (false, [Scope::Host(quiet)].into()), "somebody may have been there since");
+    let asked = Scope::Host(quiet);
+    assert_eq!(begins(&seen), (false, [asked.clone()].into()), "somebody may have been there since");
+    let other = HostName::from("web-03");
+    seen.hosts.get_mut(&other).unwrap().at = start() - instant;
+    assert_eq!(begins(&seen), (false, [asked, Scope::Host(other)].into()), "all at once");
 }

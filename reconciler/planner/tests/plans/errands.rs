@@ -114,6 +114,32 @@ fn a_migration_that_runs_still_is_found_again_before_its_packages_are_mended() {
 }
 
 #[test]
+fn a_migration_that_an_older_service_began_meanwhile_is_found_before_anything_else_is_done_there() {
+    // Nobody has stopped it; it began before our mark, and told no journal of ours.
+    let (mut desired, mut seen, mut memory) = scene();
+    desired.ranks.insert(0, version("1.0.9"));
+    host(&mut seen, "deploy-01").claim = Some(claim());
+    let older = JobKey { kind: JobKind::PreMigration, version: version("1.0.9") };
+    let job = JobName::new(&desired.environment, &older, 1);
+    let begins = |seen: &Observed, memory: &History| {
+        on_deploy_host(&plan(&desired, seen, memory, start())).unwrap().action.clone()
+    };
+    for (code, found) in [(-1, true), (0, false), (1, false)] {
+        host(&mut seen, "deploy-01").jobs.insert(job.clone(), code);
+        let named = begins(&seen, &memory).job() == Some((&job, &older));
+        assert_eq!(named, found, "exit code {code}");
+    }
+    // Or somebody has asked for it once more.
+    host(&mut seen, "deploy-01").jobs.insert(job.clone(), -1);
+    let record = |state| JobRecord { attempt: 1, state, began: Some(start()) };
+    memory.progress.jobs.insert(older.clone(), record(JobState::Wanted));
+    assert_eq!(begins(&seen, &memory).job(), Some((&job, &older)));
+    let failure = Failure { kind: FailureKind::InDoubt, what: "lost".into(), detail: String::new() };
+    memory.progress.jobs.insert(older.clone(), record(JobState::Failed { at: start(), failure }));
+    assert_eq!(begins(&seen, &memory).kind(), ActionKind::Install, "it is known that it runs no more");
+}
+
+#[test]
 fn a_failed_migration_says_what_failed_and_one_in_doubt_which_job_it_is() {
     let (desired, seen, mut memory) = scene();
     let mut fails = |kind: FailureKind| {

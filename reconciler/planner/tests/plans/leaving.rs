@@ -413,3 +413,35 @@ fn on_the_way_to_a_safe_point_no_patch_is_begun() {
     let steps: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), step.action.kind())).collect();
     assert_eq!(steps, [("web-01", ActionKind::Ready), ("web-02", ActionKind::Ready)]);
 }
+
+#[test]
+fn a_drain_that_one_node_refused_is_given_back_once_the_others_were_read() {
+    let desired = desired(3, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let (mut memory, then) = (history(), start() + SignedDuration::from_secs(1));
+    let claim = step("claim", "web-01", Action::Claim { found: [].into() });
+    happens(&mut memory, start(), claim, Ok(Outcome::Changed(String::new())));
+    let row_on = |node: &str| RowId { node: node.into(), backend: "web".into(), server: "web-01".into() };
+    let refused = Failure {
+        kind: FailureKind::LoadBalancerRefused,
+        what: "web/web-01 on fe-02: No such server.".into(),
+        detail: String::new(),
+    };
+    let drain = Action::Drain { rows: ["fe-01", "fe-02"].map(row_on).into() };
+    happens(&mut memory, then, step("drain", "web-01", drain), Err(refused));
+    host(&mut seen, "web-01").claim = Some(memory.claims["web-01"].clone());
+    let later = then + SignedDuration::from_millis(100);
+    seen.hosts.values_mut().for_each(|fact| fact.at = later);
+    let releases = |seen: &Observed| {
+        let planned = plan(&desired, seen, &memory, later);
+        let released = planned.steps.iter().any(|step| step.action.kind() == ActionKind::Release);
+        (released, planned.observe.contains(&Scope::Node("fe-01".into())))
+    };
+    assert_eq!(releases(&seen), (false, true), "fe-01 showed it in rotation before the drain");
+    seen.nodes.values_mut().for_each(|fact| fact.at = later);
+    assert_eq!(releases(&seen), (true, false), "it serves on both");
+    let drained = row(&mut seen, "fe-01", "web-01");
+    (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
+    assert_eq!(releases(&seen), (false, false), "a drain of ours is not left behind");
+}

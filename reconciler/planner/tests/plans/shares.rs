@@ -236,3 +236,39 @@ fn a_canary_of_which_no_server_runs_any_more_what_was_found_running_has_no_share
         assert_eq!(told.values().copied().collect::<Vec<_>>(), [0, 0]);
     }
 }
+
+#[test]
+fn who_is_deployed_takes_no_share_on_a_node_that_is_declared_out_no_more() {
+    // Both were drained on fe-01 alone, for a release that git has taken back meanwhile: what they ran then is wanted again.
+    let (desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let (mut memory, soon) = (history(&["1.1"]), start() + SignedDuration::from_millis(1));
+    let packages: BTreeMap<PackageName, Version> = [("shop".into(), version("1.2"))].into();
+    for name in ["web-cny-01", "web-cny-02"] {
+        let drained = row(&mut seen, "fe-01", name);
+        (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
+        let claim = step(&format!("claim-{name}"), name, Action::Claim { found: [].into() });
+        memory.apply(start(), &Event::StepStarted { step: claim.clone() }).unwrap();
+        memory.apply(start(), &ended(&claim)).unwrap();
+        host(&mut seen, name).claim = Some(memory.claims[name].clone());
+        let install =
+            Action::Install { packages: packages.clone(), prepare: Vec::new(), configure: Vec::new() };
+        memory.apply(start(), &Event::StepStarted { step: step(name, name, install) }).unwrap();
+    }
+    let heaviest = |memory: &History, at| {
+        let planned = plan(&desired, &seen, memory, at);
+        NODES.into_iter().flat_map(|node| told(&planned, node)).map(|(_, weight)| weight).max()
+    };
+    assert_eq!(heaviest(&memory, start()), None, "while it is installed");
+    for flying in memory.in_flight.clone().into_values() {
+        memory.apply(soon, &ended(&flying.step)).unwrap();
+    }
+    assert_eq!(heaviest(&memory, soon), None, "until it is read again");
+}
+
+fn ended(step: &Step) -> Event {
+    Event::StepFinished {
+        environment: step.environment.clone(),
+        step: step.id.clone(),
+        result: Ok(Outcome::Changed(String::new())),
+    }
+}

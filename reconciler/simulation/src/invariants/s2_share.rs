@@ -81,6 +81,13 @@ impl State {
             could_ms.map(|((works_ms, reached_ms), weighs_ms)| works_ms.max(reached_ms).max(weighs_ms));
         let fair_ms = could_ms.unwrap_or(self.now_ms) + self.pace.share_blind_ms;
         if fair_ms < self.now_ms {
+            // A weight that asks for no step of ours is not known yet.
+            let host = self.nodes.get(name).and_then(|node| self.hosts.get(&node.rows.values().next()?.host));
+            let environment = host.map(|host| host.environment.clone());
+            let in_force = self.law.as_mut().zip(environment).and_then(|(law, of)| law.in_force(&of));
+            if let Some(desired) = in_force {
+                self.weight_is_known(&desired);
+            }
             self.judge_shares(name, "the world");
         } else {
             self.queue.push(fair_ms + 1, Due::Share { node: name.clone() });
