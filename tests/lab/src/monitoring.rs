@@ -60,6 +60,15 @@ pub(crate) fn start(host: &Host) -> Result<(), LabError> {
             // They are still starting.
             Err(error) => Err(error.to_string()),
         })
+    })?;
+    // What is cleared before its first scrape it would remember for minutes: from before it was started.
+    await_that("Prometheus to have scraped the Pushgateway", || {
+        let url = format!("{}/api/v1/targets?state=active", monitoring.prometheus());
+        Ok(match monitoring.curl(&["-fsS"], &url, None) {
+            Ok(answer) if answer.contains(r#""health":"up""#) => Ok(()),
+            Ok(answer) => Err(answer),
+            Err(error) => Err(error.to_string()),
+        })
     })
 }
 
