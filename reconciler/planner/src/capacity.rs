@@ -52,8 +52,8 @@ impl<'a> Capacity<'a> {
         capacity
     }
 
-    /// So many hosts that are begun wait for their turn: with a version that never becomes well they would keep for ever what
-    /// comes before them, which alone can bring another version.
+    /// So many hosts that are begun wait for their turn, or for others that serve in their place: with a version that never
+    /// becomes well they would keep for ever what comes before them, which alone can bring another version.
     pub(crate) fn allows_beside(&mut self, waiting: usize) {
         self.max_parallel += waiting;
     }

@@ -62,9 +62,13 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
     let positions: Vec<Next> = survey.hosts.iter().map(|host| position_of(survey, host)).collect();
     let shares = Shares::survey(survey, &capacity);
     let lanes = states(&Ladder { survey, positions: &positions, shares: &shares });
-    let off_turn = |host: &&HostView<'_>| host.claim.is_ours() && host.rung > lanes[host.lane].active;
-    capacity
-        .allows_beside(survey.hosts.iter().filter(off_turn).filter(|host| host.in_flight.is_none()).count());
+    let waits = |(host, next): &(&HostView<'_>, &Next)| {
+        let may_not_leave = || matches!(next, Next::Leave(_)) && capacity.may_leave(survey, host).is_err();
+        let begun = host.claim.is_ours() && host.in_flight.is_none();
+        begun && (host.rung > lanes[host.lane].active || may_not_leave())
+    };
+    let waiting = survey.hosts.iter().zip(&positions).filter(waits).count();
+    capacity.allows_beside(waiting);
     let in_flight = survey.history.in_flight.values();
     let downloads = in_flight.filter(|f| f.step.action.kind() == ActionKind::Download).count();
     let mut pass = Pass {

@@ -113,6 +113,21 @@ fn begun_hosts_that_wait_for_their_turn_do_not_keep_from_work_what_comes_before_
 }
 
 #[test]
+fn begun_hosts_that_may_not_leave_do_not_keep_from_work_who_could_serve_in_their_place() {
+    let (mut desired, seen, memory) = two_begun();
+    let mut seen = seen_with_downloads(&seen);
+    desired.fleet.max_parallel = 2;
+    let down = row(&mut seen, "fe-01", "web-05");
+    (down.status, down.check) = ("DOWN".into(), RowCheck::Failed);
+    let down = row(&mut seen, "fe-02", "web-05");
+    (down.status, down.check) = ("DOWN".into(), RowCheck::Failed);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(drains(&planned).is_empty(), "{:?}", planned.steps);
+    let begins = |step: &Step| (step.host.as_str(), step.action.kind()) == ("web-05", ActionKind::Claim);
+    assert!(planned.steps.iter().any(begins), "{:?}", planned.waiting);
+}
+
+#[test]
 fn begun_hosts_whose_turn_it_is_fill_what_may_be_worked_on_at_once() {
     let (mut desired, seen, memory) = two_begun();
     desired.fleet.roles[1].max_unavailable = 5;
