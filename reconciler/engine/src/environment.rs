@@ -104,6 +104,16 @@ impl Environment {
         Some((self.desired.environment.clone(), host.clone()))
     }
 
+    /// Hosts that are known to be one machine with another one.
+    pub(crate) fn twins_with(
+        &self,
+        environment: &EnvironmentName,
+        other: &HostName,
+    ) -> impl Iterator<Item = &HostName> {
+        let twins = self.observed.twins.iter();
+        twins.filter(move |(_, twin)| (&twin.0, &twin.1) == (environment, other)).map(|(host, _)| host)
+    }
+
     /// A host's machine-id, as last seen.
     pub(crate) fn machine_id(&self, host: &HostName) -> Option<SmolStr> {
         self.observed.host(host).map(|state| state.machine_id.clone()).filter(|id| !id.is_empty())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Desired, EnvironmentName, Event, Mode, Reading, Revision, Step, StepId};
+use model::{Desired, EnvironmentName, Event, HostName, Mode, Reading, Revision, Step, StepId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -258,7 +258,6 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             Done::Looked { environment, scope, observed } => {
                 let holder = self.environments.get_mut(&environment);
                 let shows_new = holder.is_some_and(|holder| holder.looked(&scope, observed));
-                // It may be the other host that has changed since.
                 let is_other = self.compare_machines(&environment, &scope);
                 if shows_new || is_other {
                     self.decides_soon();
@@ -295,9 +294,22 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 
     /// A host under two names, here or in another environment, is begun under neither. Tells whether that is new, or no more
-    /// so.
+    /// so; also for the host that was found to be one with this one before.
     fn compare_machines(&mut self, environment: &EnvironmentName, scope: &model::Scope) -> bool {
         let model::Scope::Host(host) = scope else { return false };
+        let known_as = |(other, holder): (&EnvironmentName, &Environment)| {
+            let hosts: Vec<_> = holder.twins_with(environment, host).cloned().collect();
+            hosts.into_iter().map(|host| (other.clone(), host)).collect::<Vec<_>>()
+        };
+        let others: Vec<_> = self.environments.iter().flat_map(known_as).collect();
+        let mut is_new = self.compare_machine(environment, host);
+        for (environment, other) in others {
+            is_new |= self.compare_machine(&environment, &other);
+        }
+        is_new
+    }
+
+    fn compare_machine(&mut self, environment: &EnvironmentName, host: &HostName) -> bool {
         let id = self.environments.get(environment).and_then(|environment| environment.machine_id(host));
         let twin = id.and_then(|id| self.environments.values().find_map(|other| other.twin_of(host, &id)));
         let environment = self.environments.get_mut(environment);

@@ -452,3 +452,13 @@ fn a_weight_that_asks_for_no_step_of_ours_is_known_as_well() {
 fn a_migration_that_an_older_service_began_is_waited_for() {
     all_live([20178397]);
 }
+
+#[test]
+fn a_begun_host_that_may_not_leave_does_not_keep_the_others_from_being_begun() {
+    all_live([20300646]);
+}
+
+#[test]
+fn a_host_is_no_longer_two_when_the_other_one_shows_an_id_of_its_own() {
+    all_live([20309920]);
+}
