@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use model::{
-    Action, ActionKind, Due, Failure, HostName, Mode, Plan, ReadyBecause, Reason, RoleName, Scope, Stage,
-    Step, StepId, Subject, Version, Waiting,
+    Action, ActionKind, Due, Failure, HostName, HostState, Mode, Plan, ReadyBecause, Reason, RoleName, Scope,
+    Stage, Step, StepId, Subject, Version, Waiting,
 };
 
 use crate::capacity::Capacity;
@@ -17,6 +17,7 @@ use crate::outs;
 use crate::position::{self, Goal};
 use crate::refusals::Flow;
 use crate::returning;
+use crate::rows::RowView;
 use crate::shares::Shares;
 use crate::survey::{HostView, Survey};
 use crate::telling;
@@ -100,13 +101,15 @@ fn position_of(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     }
 }
 
-/// A claimed host whose work is not done will leave rotation, if it has not yet. What it showed before our last action there
-/// does not tell.
+/// A claimed host whose work is not done will leave rotation, if it has not yet. While rows of it are out by us, what it showed
+/// before our last action there does not tell: it may have been about to be given back, and be deployed since.
 fn still_leaving(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
     if !host.claim.is_ours() {
         return false;
     }
-    let Some(state) = host.state().filter(|_| host.is_fresh) else { return true };
+    let is_out = |row: &RowView<'_>| survey.history.taken_out.how(host.name, &row.id()).is_some();
+    let tells = |_: &&HostState| host.is_fresh || !host.rows.iter().any(is_out);
+    let Some(state) = host.state().filter(tells) else { return true };
     let package = host.package_for(host.release, state);
     !(host.has_installed(state, &package) && host.is_running(survey, state, host.release, &package))
 }

@@ -196,6 +196,7 @@ impl Server {
 
     /// HAProxy began anew: everything of the run time is forgotten. Returns when its sessions end in the old worker.
     pub(crate) fn restart(&mut self, now_ms: u64, chance: &mut Chance, pace: &Pace) -> Vec<u64> {
+        let came = !self.serving && self.configured_weight > 0;
         self.quiesce(now_ms, chance, pace, 0, false);
         let ends_ms = std::mem::take(&mut self.ends_ms);
         *self = Self {
@@ -204,6 +205,7 @@ impl Server {
             undone_ms: Some(now_ms),
             forgot_us_ms: (self.taken_by == TakenBy::Us).then_some(now_ms).or(self.forgot_us_ms),
             left_ms: self.left_ms,
+            came_ms: came.then_some(now_ms).or(self.came_ms),
             ..Self::configured(
                 &self.host,
                 self.track,

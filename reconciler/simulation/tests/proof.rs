@@ -462,3 +462,13 @@ fn a_begun_host_that_may_not_leave_does_not_keep_the_others_from_being_begun() {
 fn a_host_is_no_longer_two_when_the_other_one_shows_an_id_of_its_own() {
     all_live([20309920]);
 }
+
+#[test]
+fn who_a_reload_has_just_made_ready_may_be_taken_for_one_that_is_out() {
+    all_live([20334994]);
+}
+
+#[test]
+fn a_canary_that_serves_alone_has_no_share_to_keep() {
+    all_live([21023966]);
+}

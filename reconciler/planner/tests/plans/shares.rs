@@ -247,8 +247,12 @@ fn who_is_deployed_takes_no_share_on_a_node_that_is_declared_out_no_more() {
         let drained = row(&mut seen, "fe-01", name);
         (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
         let claim = step(&format!("claim-{name}"), name, Action::Claim { found: [].into() });
-        memory.apply(start(), &Event::StepStarted { step: claim.clone() }).unwrap();
-        memory.apply(start(), &ended(&claim)).unwrap();
+        let out = RowId { node: "fe-01".into(), backend: "web".into(), server: name.into() };
+        let drain = step(&format!("drain-{name}"), name, Action::Drain { rows: [out].into() });
+        for done in [claim, drain] {
+            memory.apply(start(), &Event::StepStarted { step: done.clone() }).unwrap();
+            memory.apply(start(), &ended(&done)).unwrap();
+        }
         host(&mut seen, name).claim = Some(memory.claims[name].clone());
         let install =
             Action::Install { packages: packages.clone(), prepare: Vec::new(), configure: Vec::new() };

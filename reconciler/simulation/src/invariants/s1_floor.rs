@@ -205,7 +205,7 @@ fn seats(
     seats
 }
 
-/// The canary's share is no capacity: taking it back is always allowed.
+/// The canary's share is no capacity: taking it back is always allowed, also where nobody else serves, since S2 asks for it.
 fn is_withdrawal(step: &Step, track: Option<Track>) -> bool {
-    step.action.kind() == ActionKind::Weigh && track == Some(Track::Canary)
+    step.action.kind() == ActionKind::Weigh && track != Some(Track::Main)
 }
