@@ -297,7 +297,9 @@ impl<'s, 'a> Pass<'s, 'a> {
             let given_back = returning::given_back(self.survey, host, "may not leave rotation now");
             given_back.into_iter().for_each(|next| self.take(host, next));
         } else if self.waits_for_what_is_taken_out(host, &reason) {
-            if let Next::Step(Action::Ready { .. }, _) = position::next(self.survey, host, Goal::Settle) {
+            // Out of maintenance it is drained first, until it is checked.
+            let back = position::next(self.survey, host, Goal::Settle);
+            if matches!(back, Next::Step(Action::Ready { .. } | Action::Drain { .. }, _)) {
                 self.settle(host);
             }
         }

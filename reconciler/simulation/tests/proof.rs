@@ -472,3 +472,8 @@ fn who_a_reload_has_just_made_ready_may_be_taken_for_one_that_is_out() {
 fn a_canary_that_serves_alone_has_no_share_to_keep() {
     all_live([21023966]);
 }
+
+#[test]
+fn hosts_in_maintenance_on_different_nodes_do_not_wait_for_each_other() {
+    all_live([20436162]);
+}

@@ -64,6 +64,33 @@ fn of_two_hosts_that_are_out_on_different_nodes_one_comes_back_so_that_the_other
 }
 
 #[test]
+fn who_comes_back_for_another_one_leaves_maintenance_first_and_is_checked() {
+    let (desired, mut seen, mut memory) = two_begun();
+    let up = row(&mut seen, "fe-01", "web-02").clone();
+    *row(&mut seen, "fe-02", "web-02") = up;
+    let on = |node: &str, name: &str| RowId { node: node.into(), backend: "web".into(), server: name.into() };
+    let out = [("fe-02", "web-01"), ("fe-01", "web-02")];
+    let taken_out = out.map(|(node, name)| (name.into(), [(on(node, name), Admin::Maint)].into()));
+    memory.taken_out = taken_out.into_iter().collect();
+    for (node, name) in out {
+        let row = row(&mut seen, node, name);
+        (row.admin, row.status) = (Admin::Maint, "MAINT".into());
+    }
+    let rows = [on("fe-02", "web-01")];
+    let planned = plan(&desired, &seen, &memory, start());
+    let begins: Vec<_> = planned.steps.iter().map(|step| (step.host.as_str(), &step.action)).collect();
+    assert!(begins.contains(&("web-01", &Action::Drain { rows: rows.clone().into() })), "{begins:?}");
+    let back = row(&mut seen, "fe-02", "web-01");
+    (back.admin, back.status, back.check) = (Admin::Drain, "DRAIN".into(), RowCheck::Pending);
+    let waits = plan(&desired, &seen, &memory, start());
+    assert!(!waits.steps.iter().any(|step| step.host.as_str() == "web-01"), "{:?}", waits.steps);
+    row(&mut seen, "fe-02", "web-01").check = RowCheck::Passed;
+    let planned = plan(&desired, &seen, &memory, start());
+    let ready = Action::Ready { rows: rows.into(), because: ReadyBecause::Healthy };
+    assert!(planned.steps.iter().any(|step| step.action == ready), "{:?}", planned.steps);
+}
+
+#[test]
 fn hosts_that_somebody_elses_drain_keeps_from_leaving_come_back_and_it_is_told_whose() {
     let (desired, mut seen, memory) = two_begun();
     let taken = row(&mut seen, "fe-01", "web-05");
