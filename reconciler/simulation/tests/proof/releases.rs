@@ -1,0 +1,154 @@
+//! Versions, migrations, freezes, marks and what several services remember.
+
+use crate::all_live;
+
+#[test]
+fn a_wall_clock_that_goes_back_makes_no_old_fact_new() {
+    all_live([19, 27, 97, 190, 268]);
+}
+
+#[test]
+fn hosts_that_an_emergency_began_do_not_block_each_other() {
+    all_live([133, 2359, 2479]);
+}
+
+#[test]
+fn what_an_emergency_began_in_a_freeze_is_not_finished_in_it() {
+    all_live([9974]);
+}
+
+#[test]
+fn whoever_comes_second_with_one_generation_says_so_until_a_person_adopts() {
+    all_live([340, 11271]);
+}
+
+#[test]
+fn a_migration_of_which_nobody_has_heard_is_found_again_before_another_one_begins() {
+    all_live([40109]);
+}
+
+#[test]
+fn nothing_is_migrated_while_nobody_knows_whether_a_later_version_is() {
+    all_live([55029]);
+}
+
+#[test]
+fn people_may_ask_once_more_for_a_migration_of_which_nobody_knows() {
+    all_live([56424]);
+}
+
+#[test]
+fn packages_are_read_once_more_before_they_are_changed() {
+    all_live([87230]);
+}
+
+#[test]
+fn a_migration_that_runs_still_is_found_again_before_its_packages_are_mended() {
+    all_live([123166]);
+}
+
+#[test]
+fn what_somebody_installs_during_a_restart_is_not_stamped() {
+    all_live([7960]);
+}
+
+#[test]
+fn what_is_under_way_when_a_fleet_is_adopted_is_found_again() {
+    all_live([211888]);
+}
+
+#[test]
+fn a_commit_that_goes_from_the_history_takes_no_migration_with_it() {
+    all_live([207220, 209465, 227281]);
+}
+
+#[test]
+fn a_post_deployment_migration_that_was_begun_is_found_again_whoever_is_down_since() {
+    all_live([504835]);
+}
+
+#[test]
+fn nobody_installs_by_hand_on_a_host_without_power() {
+    all_live([511573]);
+}
+
+#[test]
+fn when_a_stage_began_for_an_older_service_is_in_its_own_journal() {
+    all_live([726067]);
+}
+
+#[test]
+fn nothing_is_done_on_a_host_without_our_own_mark() {
+    all_live([748987]);
+}
+
+#[test]
+fn a_host_that_falls_behind_after_its_stage_has_passed_waits_for_the_end_of_a_freeze() {
+    all_live([1033079]);
+}
+
+#[test]
+fn a_freeze_that_comes_while_the_journal_is_slow_is_not_known_to_who_waits_for_it() {
+    all_live([1017985]);
+}
+
+#[test]
+fn post_deployment_migrations_wait_for_a_canary_whose_install_failed_half_way() {
+    all_live([1025359]);
+}
+
+#[test]
+fn a_canary_that_goes_back_to_what_main_goes_forward_to_does_not_wait_for_main() {
+    all_live([
+        3000020, 3000235, 3001411, 3003458, 3004224, 3004304, 3004374, 3005274, 3005854, 3007042, 3007620,
+        3008707, 3008957, 3009319, 3009650, 3009757, 3010574, 3010603, 10019204,
+    ]);
+}
+
+#[test]
+fn a_host_that_went_on_to_another_version_does_not_keep_those_before_it_from_the_way_back() {
+    all_live([3002254, 3004211, 3004908]);
+}
+
+#[test]
+fn staging_is_told_which_way_it_goes_as_well() {
+    all_live([
+        3000450, 3001166, 3004288, 3005637, 3006810, 3007553, 3007885, 3008424, 3009127, 3009259, 3009491,
+        3009570, 3010016,
+    ]);
+}
+
+#[test]
+fn what_went_wrong_on_a_quiet_host_is_seen_when_it_is_looked_at_again() {
+    all_live([3001531]);
+}
+
+#[test]
+fn nobody_changes_packages_while_a_job_of_ours_holds_the_lock() {
+    all_live([3019727]);
+}
+
+#[test]
+fn who_installs_by_hand_has_mended_an_interrupted_dpkg_first() {
+    all_live([10022272, 10026871, 10027398, 10035741, 10039811, 10044110, 10049344]);
+}
+
+#[test]
+fn hosts_are_read_once_more_before_the_point_of_no_return() {
+    all_live([10028197]);
+}
+
+#[test]
+fn a_history_that_no_longer_knows_what_runs_is_not_judged_by_version_order() {
+    all_live([10099826, 10526021]);
+}
+
+#[test]
+fn a_migration_that_an_older_service_began_is_waited_for() {
+    all_live([20178397]);
+}
+
+#[test]
+fn a_host_is_no_longer_two_when_the_other_one_shows_an_id_of_its_own() {
+    all_live([20309920]);
+}
