@@ -222,7 +222,7 @@ impl State {
         let Some(row) = self.nodes.get_mut(node).and_then(|node| node.rows.get_mut(key)) else { return };
         let (served, left_maint) = (row.takes_traffic(), row.admin == Admin::Maint && admin != Admin::Maint);
         row.set_admin(admin, by);
-        if served && matches!(by, TakenBy::Person(_)) {
+        if served && matches!(by, TakenBy::Person(_) | TakenBy::Unclear) {
             row.lost_ms = Some(now_ms);
         }
         let status = row.status(now_ms);

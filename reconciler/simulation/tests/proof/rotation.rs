@@ -261,3 +261,8 @@ fn a_canary_that_serves_alone_has_no_share_to_keep() {
 fn hosts_in_maintenance_on_different_nodes_do_not_wait_for_each_other() {
     all_live([20436162]);
 }
+
+#[test]
+fn who_drains_a_host_with_our_mark_is_not_noticed_at_once_either() {
+    all_live([22205479]);
+}
