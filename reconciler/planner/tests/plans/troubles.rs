@@ -39,6 +39,19 @@ fn only_what_counts_as_an_attempt_keeps_others_from_being_begun() {
 }
 
 #[test]
+fn who_failed_and_was_given_back_is_begun_again_before_anybody_else() {
+    let (mut desired, mut seen, memory) = failed(ActionKind::Activate, FailureKind::ActivateFailed, 1);
+    desired.fleet.roles[1].max_unavailable = 2;
+    desired.fleet.backend_limit = Limit::Count(2);
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), Vec::<&str>::new(), "not at once");
+    let later = start() + SignedDuration::from_secs(9);
+    seen.hosts.values_mut().for_each(|fact| fact.at = later);
+    seen.nodes.values_mut().for_each(|fact| fact.at = later);
+    let planned = plan(&desired, &seen, &memory, later);
+    assert_eq!(begins(&planned), ["web-01"], "{:?}", planned.waiting);
+}
+
+#[test]
 fn what_failed_on_a_host_that_is_declared_out_keeps_nobody_from_being_begun() {
     let (mut desired, seen, memory) = failed(ActionKind::Install, FailureKind::InstallFailed, 1);
     let what = OutTarget::Host("web-01".into());

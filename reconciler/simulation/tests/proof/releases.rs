@@ -152,3 +152,8 @@ fn a_migration_that_an_older_service_began_is_waited_for() {
 fn a_host_is_no_longer_two_when_the_other_one_shows_an_id_of_its_own() {
     all_live([20309920]);
 }
+
+#[test]
+fn who_failed_and_was_given_back_is_begun_again() {
+    all_live([22486431]);
+}
