@@ -104,7 +104,7 @@ impl Environment {
         Some((self.desired.environment.clone(), host.clone()))
     }
 
-    /// Hosts that are known to be one machine with another one.
+    /// Hosts of this environment that are known to be one machine with that one.
     pub(crate) fn twins_with(
         &self,
         environment: &EnvironmentName,

@@ -297,16 +297,12 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     /// so; also for the host that was found to be one with this one before.
     fn compare_machines(&mut self, environment: &EnvironmentName, scope: &model::Scope) -> bool {
         let model::Scope::Host(host) = scope else { return false };
-        let known_as = |(other, holder): (&EnvironmentName, &Environment)| {
-            let hosts: Vec<_> = holder.twins_with(environment, host).cloned().collect();
-            hosts.into_iter().map(|host| (other.clone(), host)).collect::<Vec<_>>()
-        };
-        let others: Vec<_> = self.environments.iter().flat_map(known_as).collect();
-        let mut is_new = self.compare_machine(environment, host);
-        for (environment, other) in others {
-            is_new |= self.compare_machine(&environment, &other);
+        let mut hosts = vec![(environment.clone(), host.clone())];
+        for (name, holder) in &self.environments {
+            hosts.extend(holder.twins_with(environment, host).map(|twin| (name.clone(), twin.clone())));
         }
-        is_new
+        let news = hosts.into_iter().map(|(environment, host)| self.compare_machine(&environment, &host));
+        news.fold(false, |any, is_new| any | is_new)
     }
 
     fn compare_machine(&mut self, environment: &EnvironmentName, host: &HostName) -> bool {

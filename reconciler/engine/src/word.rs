@@ -70,16 +70,12 @@ impl Word {
 
 /// A misspelt version must not pass for one that was tested.
 fn known(desired: &Desired, version: &Version) -> Result<(), String> {
-    if desired.ranks.contains(version) || released(desired).any(|released| released == version) {
+    if desired.versions().any(|known| known == version) {
         return Ok(());
     }
     let newest: Vec<&str> = desired.ranks.iter().rev().take(3).map(Version::as_str).collect();
     let environment = &desired.environment;
     Err(format!("{version} was never a target of {environment} in git; the newest are {}", newest.join(", ")))
-}
-
-fn released(desired: &Desired) -> impl Iterator<Item = &Version> {
-    [Track::Main, Track::Canary].into_iter().map(|track| desired.target_of(track))
 }
 
 /// Migrations and checks that hosts remember, each with the result of its newest attempt. Without a look at a host
@@ -148,7 +144,7 @@ fn job_names(desired: &Desired) -> BTreeMap<JobName, (JobKey, u32)> {
     let kinds: Vec<JobKind> =
         [JobKind::PreMigration, JobKind::PostMigration].into_iter().chain(checks).collect();
     let mut names = BTreeMap::new();
-    for version in desired.ranks.iter().chain(released(desired)) {
+    for version in desired.versions() {
         for kind in &kinds {
             let key = JobKey { kind: kind.clone(), version: version.clone() };
             for attempt in ATTEMPTS {

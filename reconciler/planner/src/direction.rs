@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use model::{Desired, Direction, History, HostName, Observed, Reason, Role, ServiceState, Track, Version};
 
-use crate::running::{known_release, moving};
+use crate::running::{is_meant, moving};
 
 /// When a release was first a target, as far as somebody knows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,9 +39,8 @@ pub(crate) fn direction(
     let present = versions_present(desired, observed, history, track, now);
     let newest = desired.rank(target).is_none_or(|rank| rank + 1 == desired.ranks.len());
     if newest {
-        let said = desired.direction.map(Ok);
-        return said
-            .unwrap_or_else(|| forward_from(desired, target, present.iter().map(|(package, _)| package)));
+        let packages = present.iter().map(|(package, _)| package);
+        return desired.direction.map_or_else(|| forward_from(desired, target, packages), Ok);
     }
     let journal = history.progress.appeared.iter().position(|version| version == target);
     let is_later = |appeared: &Appeared| match appeared {
@@ -57,11 +56,8 @@ pub(crate) fn direction(
         Appeared::Journal(_) => journal.is_none(),
         Appeared::Unknown => true,
     };
-    forward_from(
-        desired,
-        target,
-        present.iter().filter(|(_, appeared)| is_untold(appeared)).map(|(package, _)| package),
-    )
+    let untold = present.iter().filter(|(_, appeared)| is_untold(appeared));
+    forward_from(desired, target, untold.map(|(package, _)| package))
 }
 
 /// Forward, unless Debian sorts the target below one of these packages: then as a person says.
@@ -97,9 +93,13 @@ fn versions_present(
             }
         }
         let releases = told.running.into_iter().filter_map(|(codename, version)| {
-            let release =
-                known_release(desired, role, codename, version).filter(|release| *release != target)?;
-            Some((role.package_version(release, codename), Appeared::Git(desired.rank(release)?)))
+            let appeared = appeared(desired, history, |release| is_meant(role, release, codename, version));
+            let release = match appeared {
+                Appeared::Git(rank) => &desired.ranks[rank],
+                Appeared::Journal(at) => &history.progress.appeared[at],
+                Appeared::Unknown => return None,
+            };
+            (release != target).then(|| (role.package_version(release, codename), appeared))
         });
         present.extend(releases);
     }
@@ -118,7 +118,7 @@ fn appeared(desired: &Desired, history: &History, of: impl Fn(&Version) -> bool 
 struct Told<'a> {
     /// Package versions.
     installed: Vec<(&'a str, &'a Version)>,
-    /// What services say they run. What git does not know may be a word for something else.
+    /// What services say they run. What neither git nor the journal knows may be a word for something else.
     running: Vec<(&'a str, &'a Version)>,
 }
 

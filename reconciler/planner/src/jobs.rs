@@ -68,40 +68,35 @@ pub(crate) fn migration(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, kin
 /// again, by its name, before anything else is done there. One that the host does not know of never began.
 fn begun_before(survey: &Survey<'_>, state: &HostState) -> Option<Action> {
     let migrations = survey.desired.fleet.policy.migrations.as_ref()?;
-    let action = |key: &JobKey, attempt: u32| {
+    let jobs = survey.history.progress.jobs.iter();
+    let begun = jobs.filter(|(_, record)| matches!(record.state, JobState::Begun { .. }));
+    let told = begun.map(|(key, record)| (key.clone(), record.attempt));
+    told.chain(untold(survey, state)).find_map(|(key, attempt)| {
         let run = match key.kind {
             JobKind::PreMigration => migrations.pre.clone()?,
             JobKind::PostMigration => migrations.post.clone()?,
             JobKind::Check { .. } => return None,
         };
-        let job = JobName::new(&survey.desired.environment, key, attempt);
-        let end = *state.jobs.get(&job)?;
-        Some((end, Action::Migrate { job, key: key.clone(), ready: migrations.ready.clone(), run }))
-    };
-    let jobs = &survey.history.progress.jobs;
-    let mut begun = jobs.iter().filter(|(_, record)| matches!(record.state, JobState::Begun { .. }));
-    let told = begun.find_map(|(key, record)| action(key, record.attempt));
-    let found = told.or_else(|| {
-        let mut untold = untold(survey, state).filter_map(|(key, attempt)| action(&key, attempt));
-        untold.find(|(end, _)| *end == NO_END)
-    });
-    found.map(|(_, action)| action)
+        let job = JobName::new(&survey.desired.environment, &key, attempt);
+        let began = state.jobs.contains_key(&job);
+        began.then(|| Action::Migrate { job, key, ready: migrations.ready.clone(), run })
+    })
 }
 
 /// Migrations that may run on their host, and that our journal does not know to have begun: an older service, which nobody has
 /// stopped, was quicker than our mark there.
-fn untold<'a>(survey: &'a Survey<'_>, state: &HostState) -> impl Iterator<Item = (JobKey, u32)> + use<'a> {
-    let ends_unknown = state.jobs.values().any(|code| *code == NO_END);
+fn untold<'s>(survey: &'s Survey<'_>, state: &'s HostState) -> impl Iterator<Item = (JobKey, u32)> + use<'s> {
     let desired = survey.desired;
-    let versions =
-        desired.ranks.iter().chain([desired.target_of(Track::Main), desired.target_of(Track::Canary)]);
-    let keys = versions.filter(move |_| ends_unknown).flat_map(|version| {
-        let of = |kind| JobKey { kind, version: version.clone() };
-        [of(JobKind::PreMigration), of(JobKind::PostMigration)]
+    let ends_unknown = state.jobs.values().any(|code| *code == NO_END);
+    let keys = desired.versions().filter(move |_| ends_unknown).flat_map(|version| {
+        [JobKind::PreMigration, JobKind::PostMigration].map(|kind| JobKey { kind, version: version.clone() })
     });
-    keys.filter_map(|key| match survey.history.progress.jobs.get(&key) {
+    let unheard_of = keys.filter_map(|key| match survey.history.progress.jobs.get(&key) {
         None => Some((key, 1)),
         Some(record) => matches!(record.state, JobState::Wanted).then_some((key, record.attempt)),
+    });
+    unheard_of.filter(|(key, attempt)| {
+        state.jobs.get(&JobName::new(&desired.environment, key, *attempt)) == Some(&NO_END)
     })
 }
 

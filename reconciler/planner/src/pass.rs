@@ -231,10 +231,9 @@ impl<'s, 'a> Pass<'s, 'a> {
     }
 
     fn admit(&mut self, host: &'s HostView<'a>, action: Action) {
-        // Who failed and was given back meanwhile is begun again: nobody else is, until it is well.
-        let again = self.failing_reason(host).is_none();
+        // Who failed itself, and was given back meanwhile, is begun again.
+        let refuses = |reason: &&Reason| !matches!(reason, Reason::StageFailing { host: failing, .. } if failing == host.name);
         let nothing_new = self.nothing_new.get(host.lane).and_then(Option::as_ref);
-        let refuses = |reason: &&Reason| !(again && matches!(reason, Reason::StageFailing { .. }));
         if let Some(reason) = nothing_new.filter(refuses).cloned() {
             return self.wait_for_role(host, reason);
         }

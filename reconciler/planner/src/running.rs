@@ -62,11 +62,14 @@ pub(crate) fn known_release<'a>(
     codename: &str,
     runs: &Version,
 ) -> Option<&'a Version> {
-    let plain = runs.as_str().split(PATCHED).next().unwrap_or_default();
-    let is = |release: &&Version| {
-        release.as_str() == plain || role.package_version(release, codename).as_str() == plain
-    };
+    let is = |release: &&Version| is_meant(role, release, codename, runs);
     desired.ranks.iter().chain([desired.target_of(role.track)]).find(is)
+}
+
+/// Whether a service means a release by a version.
+pub(crate) fn is_meant(role: &Role, release: &Version, codename: &str, runs: &Version) -> bool {
+    let plain = runs.as_str().split(PATCHED).next().unwrap_or_default();
+    release.as_str() == plain || role.package_version(release, codename).as_str() == plain
 }
 
 /// The package that gives a release its version, as dpkg tells it.

@@ -71,8 +71,6 @@ pub(crate) struct Node {
     pub(crate) load_balancer: LoadBalancerName,
     /// Counts HAProxy's workers.
     pub(crate) worker: u32,
-    /// The name of the present one.
-    pub(crate) process: SmolStr,
     /// When it was last looked at.
     pub(crate) looked_ms: u64,
     /// The highest generation of each service that ever changed anything here, or claimed a host behind it.

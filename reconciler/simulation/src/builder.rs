@@ -167,7 +167,6 @@ fn node(seed: u64, lb: &LoadBalancer, name: &HostName, rows: BTreeMap<RowKey, Se
         machine: Machine::new(seed, name),
         load_balancer: lb.name.clone(),
         worker: 1,
-        process: smol_str::format_smolstr!("1-{name}"),
         fences: BTreeMap::new(),
         rows,
         lost: BTreeMap::new(),

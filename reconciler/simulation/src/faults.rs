@@ -2,8 +2,6 @@
 
 use model::{Action, Admin, BackendId, HostName, RowId, StepId, Version};
 
-use smol_str::format_smolstr;
-
 use crate::balancer::{RowKey, TakenBy};
 use crate::host::{Keys, Link, Phase};
 use crate::state::{Due, State};
@@ -272,7 +270,6 @@ impl State {
         let now_ms = self.now_ms;
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.worker += 1;
-        node.process = format_smolstr!("{}-{name}", node.worker);
         if !old_stays {
             node.old_ends_ms.clear();
         }

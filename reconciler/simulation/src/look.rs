@@ -8,6 +8,8 @@ use model::{
     UnknownKind,
 };
 
+use smol_str::format_smolstr;
+
 use crate::balancer::Server;
 use crate::fence::Owner;
 use crate::host::{Host, Live, Phase, Process, Run};
@@ -56,21 +58,16 @@ impl State {
         })
     }
 
-    pub(crate) fn node_is_seen(&mut self, name: &HostName, reader: &Owner) -> Result<NodeState, Unknown> {
-        if let Some(node) = self.nodes.get_mut(name) {
-            node.looked_ms = self.now_ms;
-        }
-        self.node_state(name, reader)
-    }
-
-    fn node_state(&self, name: &HostName, reader: &Owner) -> Result<NodeState, Unknown> {
-        let Some(node) = self.nodes.get(name) else { return Err(nowhere(name)) };
-        let row = |row: &Server| row.row(self.now_ms);
+    pub(crate) fn node_state(&mut self, name: &HostName, reader: &Owner) -> Result<NodeState, Unknown> {
+        let now_ms = self.now_ms;
+        let Some(node) = self.nodes.get_mut(name) else { return Err(nowhere(name)) };
+        node.looked_ms = now_ms;
+        let row = |row: &Server| row.row(now_ms);
         Ok(NodeState {
-            process: node.process.clone(),
+            process: format_smolstr!("{}-{name}", node.worker),
             rows: node.rows.iter().map(|(key, server)| (key.clone(), row(server))).collect(),
             sticky: node.sticky.clone(),
-            old_sessions: node.old_sessions(self.now_ms),
+            old_sessions: node.old_sessions(now_ms),
             last_generation: reader.remembered(&node.fences),
         })
     }

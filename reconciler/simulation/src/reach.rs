@@ -139,7 +139,7 @@ impl SimWorld {
                 observed.hosts.insert(name.clone(), Fact { at, value });
             }
             Scope::Node(name) => {
-                let seen = self.look(name, |state| state.node_is_seen(name, &self.owner)).await;
+                let seen = self.look(name, |state| state.node_state(name, &self.owner)).await;
                 let value = seen.unwrap_or_else(|failure| Err(unknown(&failure)));
                 observed.nodes.insert(name.clone(), Fact { at, value });
             }

@@ -409,6 +409,11 @@ impl Desired {
         patches.filter(move |patch| patch.version == *version && patch.roles.contains(role))
     }
 
+    /// Every version that git knows as a target, oldest first, and then what the tracks want, known already or not.
+    pub fn versions(&self) -> impl Iterator<Item = &Version> {
+        self.ranks.iter().chain([Track::Main, Track::Canary].map(|track| self.target_of(track)))
+    }
+
     /// The position of a version's first appearance as a target, if it ever was one.
     pub fn rank(&self, version: &Version) -> Option<usize> {
         self.ranks.iter().position(|known| known == version)

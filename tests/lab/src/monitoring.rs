@@ -52,24 +52,11 @@ pub(crate) fn start(host: &Host) -> Result<(), LabError> {
          prometheus.service",
     )?;
     let monitoring = Monitoring { host };
-    await_that("the Watchdog to reach Alertmanager", || {
-        let asked = monitoring.curl(&["-fsS"], &format!("{}/api/v2/alerts", monitoring.alertmanager()), None);
-        Ok(match asked {
-            Ok(answer) if answer.contains("Watchdog") => Ok(()),
-            Ok(answer) => Err(answer),
-            // They are still starting.
-            Err(error) => Err(error.to_string()),
-        })
-    })?;
+    let alerts = format!("{}/api/v2/alerts", monitoring.alertmanager());
+    monitoring.await_answer("the Watchdog to reach Alertmanager", &alerts, "Watchdog")?;
     // What is cleared before its first scrape it would remember for minutes: from before it was started.
-    await_that("Prometheus to have scraped the Pushgateway", || {
-        let url = format!("{}/api/v1/targets?state=active", monitoring.prometheus());
-        Ok(match monitoring.curl(&["-fsS"], &url, None) {
-            Ok(answer) if answer.contains(r#""health":"up""#) => Ok(()),
-            Ok(answer) => Err(answer),
-            Err(error) => Err(error.to_string()),
-        })
-    })
+    let targets = format!("{}/api/v1/targets?state=active", monitoring.prometheus());
+    monitoring.await_answer("Prometheus to have scraped the Pushgateway", &targets, r#""health":"up""#)
 }
 
 /// The monitoring of a lab. What fires reaches Alertmanager within about two seconds, and so does its end.
@@ -172,6 +159,17 @@ impl Monitoring<'_> {
         let mut names: Vec<String> = alerts.iter().filter_map(name).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// Waits until what answers at a URL, once it is up, says a word.
+    fn await_answer(&self, what: &str, url: &str, word: &str) -> Result<(), LabError> {
+        await_that(what, || {
+            Ok(match self.curl(&["-fsS"], url, None) {
+                Ok(answer) if answer.contains(word) => Ok(()),
+                Ok(answer) => Err(answer),
+                Err(error) => Err(error.to_string()),
+            })
+        })
     }
 
     fn push(&self, grouping: &[(&str, &str)], text: &str) -> Result<(), LabError> {

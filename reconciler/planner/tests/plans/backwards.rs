@@ -179,3 +179,18 @@ fn what_git_no_longer_knows_lies_where_it_was_accepted_whatever_it_sorts_above()
         }
     }
 }
+
+#[test]
+fn what_runs_is_later_also_where_only_the_journal_knows_it() {
+    // Everything has the packages of 1.0 again, and one host still runs what somebody took out of git's history.
+    let (mut desired, mut seen) = nearly_back();
+    desired.ranks = ["0.9", "1.0", "1.2"].map(version).into();
+    still_runs(&mut seen, "web-04", "1.1");
+    let mut memory = history(&["1.0"]);
+    let way = |memory: &History| direction(&plan(&desired, &seen, memory, start()), Track::Main);
+    assert_eq!(way(&memory), Direction::Forward, "it may be a word for something else");
+    memory.progress.appeared = ["1.0", "1.1"].map(version).into();
+    assert_eq!(way(&memory), Direction::Back);
+    memory.progress.appeared = ["1.1", "1.0"].map(version).into();
+    assert_eq!(way(&memory), Direction::Forward);
+}

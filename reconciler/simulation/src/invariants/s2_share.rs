@@ -4,7 +4,7 @@
 //! Judged after each weighing of ours, and some time after a main server has left a node, by the weights of the rows that
 //! really take traffic. A smaller share that was only just asked for needs a moment until it is everywhere.
 
-use model::{Action, BackendName, Desired, HostName, Mode, Step, Track};
+use model::{Action, BackendName, Desired, EnvironmentName, HostName, Mode, Step, Track};
 
 use crate::balancer::{Node, Server};
 use crate::invariants::Promise;
@@ -82,8 +82,7 @@ impl State {
         let fair_ms = could_ms.unwrap_or(self.now_ms) + self.pace.share_blind_ms;
         if fair_ms < self.now_ms {
             // A weight that asks for no step of ours is not known yet.
-            let host = self.nodes.get(name).and_then(|node| self.hosts.get(&node.rows.values().next()?.host));
-            let environment = host.map(|host| host.environment.clone());
+            let environment = self.served_by(name);
             let in_force = self.law.as_mut().zip(environment).and_then(|(law, of)| law.in_force(&of));
             if let Some(desired) = in_force {
                 self.weight_is_known(&desired);
@@ -104,11 +103,15 @@ impl State {
         self.leaves_alone.get_mut(name).map_or(Some(0), |until_ms| Some(*until_ms.get_or_insert(now_ms)))
     }
 
+    /// Whose hosts a node serves.
+    fn served_by(&self, name: &HostName) -> Option<EnvironmentName> {
+        let row = self.nodes.get(name)?.rows.values().next()?;
+        self.hosts.get(&row.host).map(|host| host.environment.clone())
+    }
+
     /// Whether the service may act for whoever is served by a node, and on the node.
     fn may_weigh(&mut self, name: &HostName) -> bool {
-        let row = self.nodes.get(name).and_then(|node| node.rows.values().next());
-        let host = row.and_then(|row| self.hosts.get(&row.host));
-        let Some(environment) = host.map(|host| host.environment.clone()) else { return true };
+        let Some(environment) = self.served_by(name) else { return true };
         let now = self.clock.at(self.now_ms);
         let Some(law) = &mut self.law else { return true };
         let leaves_alone = law.in_force(&environment).is_some_and(|desired| {

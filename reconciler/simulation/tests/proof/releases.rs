@@ -8,11 +8,6 @@ fn a_wall_clock_that_goes_back_makes_no_old_fact_new() {
 }
 
 #[test]
-fn hosts_that_an_emergency_began_do_not_block_each_other() {
-    all_live([133, 2359, 2479]);
-}
-
-#[test]
 fn what_an_emergency_began_in_a_freeze_is_not_finished_in_it() {
     all_live([9974]);
 }
@@ -156,4 +151,19 @@ fn a_host_is_no_longer_two_when_the_other_one_shows_an_id_of_its_own() {
 #[test]
 fn who_failed_and_was_given_back_is_begun_again() {
     all_live([22486431]);
+}
+
+#[test]
+fn a_canary_is_not_taken_for_deployed_because_its_version_runs_elsewhere() {
+    all_live([8623, 9241]);
+}
+
+#[test]
+fn two_tracks_with_different_versions_share_a_stage_of_migrations() {
+    all_live([43482]);
+}
+
+#[test]
+fn a_host_that_comes_back_to_a_stage_is_part_of_it_when_a_freeze_lets_it_finish() {
+    all_live([617907]);
 }

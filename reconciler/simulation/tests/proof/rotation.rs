@@ -53,11 +53,6 @@ fn a_node_that_is_declared_out_is_read_before_a_host_is_let_go() {
 }
 
 #[test]
-fn a_canary_is_not_taken_for_deployed_because_its_version_runs_elsewhere() {
-    all_live([8623, 9241]);
-}
-
-#[test]
 fn maintenance_of_a_host_that_is_declared_out_is_somebody_elses() {
     all_live([10564, 10665]);
 }
@@ -90,11 +85,6 @@ fn our_drain_comes_back_from_a_node_that_was_declared_out_where_somebody_elses_h
 #[test]
 fn of_two_hosts_that_are_out_on_different_nodes_one_comes_back() {
     all_live([42862]);
-}
-
-#[test]
-fn two_tracks_with_different_versions_share_a_stage_of_migrations() {
-    all_live([43482]);
 }
 
 #[test]
@@ -193,11 +183,6 @@ fn nobody_is_restarted_where_somebody_has_given_back_what_they_had_taken_out() {
 }
 
 #[test]
-fn a_host_that_comes_back_to_a_stage_is_part_of_it_when_a_freeze_lets_it_finish() {
-    all_live([617907]);
-}
-
-#[test]
 fn a_mark_says_what_others_have_taken_out_on_a_node_that_is_declared_out() {
     all_live([584025]);
 }
@@ -265,4 +250,9 @@ fn hosts_in_maintenance_on_different_nodes_do_not_wait_for_each_other() {
 #[test]
 fn who_drains_a_host_with_our_mark_is_not_noticed_at_once_either() {
     all_live([22205479]);
+}
+
+#[test]
+fn hosts_that_an_emergency_began_do_not_block_each_other() {
+    all_live([133, 2359, 2479]);
 }

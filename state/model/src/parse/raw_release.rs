@@ -40,7 +40,7 @@ table! {
     struct RawMain {
         /// What it should run.
         version: Need<Version>,
-        /// Which way it goes to a version that was never a target and sorts below the one that runs.
+        /// Which way it goes to a version that sorts below one that runs, where nobody knows which of them came first.
         direction: Option<Direction>,
     }
 
