@@ -12,9 +12,6 @@ use crate::position::{claimed_by_other, in_the_way, packages_are_read, seen, und
 use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::WATCH;
 
-/// The exit code of a job whose end is not recorded: see [`HostState::jobs`].
-const NO_END: i32 = -1;
-
 /// Something that a lane needs to have run on a host of no role, or over the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Errand {
@@ -83,20 +80,16 @@ fn begun_before(survey: &Survey<'_>, state: &HostState) -> Option<Action> {
     })
 }
 
-/// Migrations that may run on their host, and that our journal does not know to have begun: an older service, which nobody has
-/// stopped, was quicker than our mark there.
-fn untold<'s>(survey: &'s Survey<'_>, state: &'s HostState) -> impl Iterator<Item = (JobKey, u32)> + use<'s> {
-    let desired = survey.desired;
-    let ends_unknown = state.jobs.values().any(|code| *code == NO_END);
-    let keys = desired.versions().filter(move |_| ends_unknown).flat_map(|version| {
+/// Migrations of which our journal does not know that they began, and their host may: an older service, which nobody has
+/// stopped, was quicker than our mark there. They may run still, and how they ended tells how far the database is.
+fn untold<'s>(survey: &'s Survey<'_>, state: &HostState) -> impl Iterator<Item = (JobKey, u32)> + use<'s> {
+    let remembers = !state.jobs.is_empty();
+    let keys = survey.desired.versions().filter(move |_| remembers).flat_map(|version| {
         [JobKind::PreMigration, JobKind::PostMigration].map(|kind| JobKey { kind, version: version.clone() })
     });
-    let unheard_of = keys.filter_map(|key| match survey.history.progress.jobs.get(&key) {
+    keys.filter_map(|key| match survey.history.progress.jobs.get(&key) {
         None => Some((key, 1)),
         Some(record) => matches!(record.state, JobState::Wanted).then_some((key, record.attempt)),
-    });
-    unheard_of.filter(|(key, attempt)| {
-        state.jobs.get(&JobName::new(&desired.environment, key, *attempt)) == Some(&NO_END)
     })
 }
 

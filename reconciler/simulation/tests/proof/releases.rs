@@ -140,7 +140,7 @@ fn a_history_that_no_longer_knows_what_runs_is_not_judged_by_version_order() {
 
 #[test]
 fn a_migration_that_an_older_service_began_is_waited_for() {
-    all_live([20178397]);
+    all_live([20178397, 24218165]);
 }
 
 #[test]
