@@ -3,6 +3,7 @@
 //! A process is ours when its command line names our own folder, whose name nobody else has. That holds for a master
 //! that is frozen, for an ssh that is still connecting, and for those that a killed service left behind.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -56,9 +57,24 @@ pub(super) fn fresh(folder: &Path) -> io::Result<()> {
 pub(super) fn end(folder: &Path) {
     // With the slash, folder `1` is not taken for `10`.
     let needle = format!("{}/", folder.display());
-    for pid in processes().filter(|pid| is_ssh_of(*pid, &needle)) {
+    let find = || processes().filter(|pid| is_ssh_of(*pid, &needle)).collect();
+    end_all(find, |pid| {
         // It may have left meanwhile, which is what we want.
         let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+    });
+}
+
+/// Until nobody new is found: a master that goes to the background is another process, and may have become that between
+/// our look and its end. Whoever is being ended may be found once more.
+fn end_all(find: impl Fn() -> BTreeSet<i32>, end: impl Fn(i32)) {
+    let mut ended = BTreeSet::new();
+    loop {
+        let found: Vec<i32> = find().difference(&ended).copied().collect();
+        if found.is_empty() {
+            return;
+        }
+        found.iter().copied().for_each(&end);
+        ended.extend(found);
     }
 }
 
@@ -105,4 +121,31 @@ fn is_ssh_of(pid: i32, needle: &str) -> bool {
 fn start_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     crate::shell::start_ticks(&stat)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn a_master_that_goes_to_the_background_while_it_is_ended_is_ended_too() {
+        let alive = RefCell::new(BTreeSet::from([7]));
+        let find = || alive.borrow().clone();
+        end_all(find, |pid| {
+            alive.borrow_mut().remove(&pid);
+            if pid == 7 {
+                alive.borrow_mut().insert(8);
+            }
+        });
+        assert_eq!(alive.into_inner(), BTreeSet::new());
+    }
+
+    #[test]
+    fn who_does_not_end_at_once_is_not_waited_for() {
+        let told = RefCell::new(Vec::new());
+        end_all(|| BTreeSet::from([7]), |pid| told.borrow_mut().push(pid));
+        assert_eq!(told.into_inner(), [7]);
+    }
 }

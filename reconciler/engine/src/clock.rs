@@ -31,7 +31,12 @@ impl<W: World> Clock<W> {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        let (wall, here) = (self.world.now(), Instant::now());
+        self.at(Instant::now())
+    }
+
+    /// As [`Self::now`], for whoever has just asked the clock of sleeps: that says `here`.
+    pub(crate) fn at(&self, here: Instant) -> Timestamp {
+        let wall = self.world.now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = SignedDuration::try_from(here - last.1).unwrap_or(SignedDuration::ZERO);
         let now = wall.max(last.0.saturating_add(passed).unwrap_or(Timestamp::MAX));

@@ -114,10 +114,12 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         let stopped = stop.cancelled();
         tokio::pin!(stopped, sleep);
         loop {
-            if self.turn.at() <= Instant::now() {
+            let mut here = Instant::now();
+            if self.turn.at() <= here {
                 self.pass();
+                here = Instant::now();
             }
-            let wake = self.look_at_what_is_due().min(self.turn.at());
+            let wake = self.look_at_what_is_due(here).min(self.turn.at());
             if sleep.deadline() != wake {
                 sleep.as_mut().reset(wake);
             }
@@ -149,8 +151,8 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 
     /// Reads what is due, which needs no plan. Returns when something is due again.
-    fn look_at_what_is_due(&mut self) -> Instant {
-        let now = self.clock.now();
+    fn look_at_what_is_due(&mut self, here: Instant) -> Instant {
+        let now = self.clock.at(here);
         let mut next: Option<Timestamp> = None;
         for (name, environment) in &mut self.environments {
             let mut at = environment.next_look();
@@ -162,7 +164,7 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             }
             next = next.into_iter().chain(at).min();
         }
-        in_time(now, next)
+        in_time(here, now, next)
     }
 
     /// One pass over every environment: plan, record, begin. Says when to come again.
@@ -178,7 +180,8 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         if !may_start || self.memory.error().is_some() {
             return self.turn.set(Instant::now() + JOURNAL_RETRY);
         }
-        self.turn.set(in_time(now, wakes).min(Instant::now() + PLAN_ANEW));
+        let here = Instant::now();
+        self.turn.set(in_time(here, now, wakes).min(here + PLAN_ANEW));
     }
 
     fn pass_one(&mut self, name: &EnvironmentName, now: Timestamp, may_start: bool) -> Option<Timestamp> {

@@ -36,10 +36,10 @@ impl Turn {
     }
 }
 
-/// The service's time by the clock of its sleep; far away when there is none.
-pub(crate) fn in_time(now: Timestamp, at: Option<Timestamp>) -> Instant {
+/// The service's time by the clock of its sleep, where it is now `here`; far away when there is none.
+pub(crate) fn in_time(here: Instant, now: Timestamp, at: Option<Timestamp>) -> Instant {
     let far = Duration::from_secs(3600);
-    Instant::now() + at.map_or(far, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    here + at.map_or(far, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }
 
 #[cfg(test)]

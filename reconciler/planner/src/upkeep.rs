@@ -50,17 +50,16 @@ impl Pass<'_, '_> {
 
     /// Each scope once, in order; what is read now is due later only by what it shows then.
     fn later_once(&mut self) {
-        self.due.sort_by(|a, b| a.scope.cmp(&b.scope));
-        self.due.dedup_by(|next, first| {
-            let same = next.scope == first.scope;
-            if same {
-                *first = first.clone().and(next.clone());
+        // Places are sorted, not what stands there, which is large.
+        let found = std::mem::take(&mut self.due);
+        let mut places: Vec<usize> = (0..found.len()).collect();
+        places.sort_by(|a, b| found[*a].scope.cmp(&found[*b].scope));
+        for due in places.into_iter().map(|place| &found[place]) {
+            match self.due.last_mut() {
+                Some(last) if last.scope == due.scope => last.joins(due),
+                _ if self.observe.contains(&due.scope) => {}
+                _ => self.due.push(due.clone()),
             }
-            same
-        });
-        if !self.observe.is_empty() {
-            let observe = &self.observe;
-            self.due.retain(|due| !observe.contains(&due.scope));
         }
     }
 

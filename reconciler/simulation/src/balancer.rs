@@ -100,12 +100,8 @@ impl Node {
     }
 
     pub(crate) fn old_sessions(&self, now_ms: u64) -> BTreeMap<RowKey, u32> {
-        let alive = |ends: &Vec<u64>| count(ends, now_ms);
-        self.old_ends_ms
-            .iter()
-            .map(|(key, ends)| (key.clone(), alive(ends)))
-            .filter(|(_, n)| *n > 0)
-            .collect()
+        let alive = self.old_ends_ms.iter().map(|(key, ends)| (key, count(ends, now_ms)));
+        alive.filter(|(_, n)| *n > 0).map(|(key, n)| (key.clone(), n)).collect()
     }
 }
 

@@ -130,7 +130,6 @@ impl SimWorld {
 
     pub(crate) async fn see(&self, scope: &Scope) -> Observed {
         let at = self.now();
-        self.state().tally.looks += 1;
         let mut observed = Observed::default();
         match scope {
             Scope::Host(name) => {

@@ -26,8 +26,6 @@ pub struct Tally {
     pub pairs: BTreeMap<(String, ActionKind), u64>,
     /// Reasons to wait, by name, as somebody saw them who asked whenever something went wrong or right again.
     pub waits: BTreeMap<String, u64>,
-    /// Readings of hosts, nodes, gates and sources.
-    pub looks: u64,
     at_work: BTreeMap<String, u32>,
 }
 
@@ -72,7 +70,6 @@ impl Tally {
         for (key, count) in &other.actions {
             *self.actions.entry(*key).or_default() += count;
         }
-        self.looks += other.looks;
         for (key, count) in &other.met {
             *self.met.entry(key.clone()).or_default() += count;
         }

@@ -391,7 +391,8 @@ impl World for SimWorld {
             biased;
             () = self.dead.cancelled() => std::future::pending().await,
             () = cancel.cancelled() => Err(failure(FailureKind::Interrupted, format!("{} was given up", step.id))),
-            result = self.set_out(step) => result,
+            // Behind a pointer, since whoever begins it hands it on several times.
+            result = Box::pin(self.set_out(step)) => result,
         }
     }
 }

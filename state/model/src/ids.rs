@@ -4,46 +4,52 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// How much of a text its head holds.
-const HEAD: usize = 15;
+/// How long a text is that needs no memory of its own.
+const SHORT: usize = 15;
 
-/// The text of a name. A pass copies and compares names thousands of times: copying a short one does not allocate, and
-/// most comparisons end with its head.
+/// The text of a name or a version. A pass copies and compares them thousands of times: copying a short one does not
+/// allocate, and most comparisons end with its head.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "SmolStr", into = "SmolStr")]
-struct Text {
-    /// The first fifteen bytes, the first one highest; missing ones are 0. Then the text's length, or one more than fits.
-    /// Sorts as the text does, as far as it goes.
-    head: [u64; 2],
-    text: SmolStr,
+pub(crate) struct Text {
+    /// The first fifteen bytes; missing ones are 0. Then the text's length, or one more than fits. Sorts as the text does,
+    /// as far as it goes.
+    head: [u8; SHORT + 1],
+    /// All of it, when that is longer. Behind one pointer, so that the rest stays small.
+    long: Option<Arc<Box<str>>>,
 }
 
 impl Text {
-    #[inline]
-    fn is_all_in_head(&self) -> bool {
-        self.head[1] & 0xff <= HEAD as u64
+    pub(crate) fn new(text: &str) -> Self {
+        let mut head = [0; SHORT + 1];
+        head.iter_mut().zip(text.bytes().take(SHORT)).for_each(|(to, byte)| *to = byte);
+        head[SHORT] = text.len().min(SHORT + 1) as u8;
+        Self { head, long: (text.len() > SHORT).then(|| Arc::new(text.into())) }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        let short =
+            || self.head.get(..usize::from(self.head[SHORT])).and_then(|head| str::from_utf8(head).ok());
+        // A short one is as it was given, so it is always there.
+        self.long.as_deref().map_or_else(|| short().unwrap_or_default(), |text| text)
     }
 }
 
 impl From<SmolStr> for Text {
     fn from(text: SmolStr) -> Self {
-        let mut head = [0; HEAD + 1];
-        head.iter_mut().zip(text.bytes().take(HEAD)).for_each(|(to, byte)| *to = byte);
-        head[HEAD] = text.len().min(HEAD + 1) as u8;
-        let (high, low) = head.split_at(8);
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        Self { head: [number(high), number(low)], text }
+        Self::new(&text)
     }
 }
 
 impl PartialEq for Text {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.head == other.head && (self.is_all_in_head() || self.text == other.text)
+        self.head == other.head && self.long == other.long
     }
 }
 
@@ -51,17 +57,16 @@ impl Eq for Text {}
 
 impl From<Text> for SmolStr {
     fn from(text: Text) -> Self {
-        text.text
+        Self::new(text.as_str())
     }
 }
 
 impl Ord for Text {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        self.head.cmp(&other.head).then_with(|| match self.is_all_in_head() {
-            true => Ordering::Equal,
-            false => self.text.cmp(&other.text),
-        })
+        // Of two with the same head both are short, and the same, or both are long.
+        let by_head = u128::from_be_bytes(self.head).cmp(&u128::from_be_bytes(other.head));
+        by_head.then_with(|| self.long.cmp(&other.long))
     }
 }
 
@@ -75,13 +80,13 @@ impl PartialOrd for Text {
 impl Hash for Text {
     // As the text itself: names are looked up by it.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
+        self.as_str().hash(state);
     }
 }
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.text.fmt(f)
+        self.as_str().fmt(f)
     }
 }
 
@@ -95,12 +100,12 @@ macro_rules! name {
         impl $name {
             /// Wraps a text that the caller has already checked.
             pub fn new(text: impl AsRef<str>) -> Self {
-                Self(SmolStr::new(text).into())
+                Self(Text::new(text.as_ref()))
             }
 
             /// The text itself.
             pub fn as_str(&self) -> &str {
-                &self.0.text
+                self.0.as_str()
             }
         }
 
@@ -112,7 +117,7 @@ macro_rules! name {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(SmolStr::new(text).into())
+                Self(Text::new(text))
             }
         }
 
@@ -226,14 +231,32 @@ mod tests {
 
     #[test]
     fn names_sort_as_their_texts_do() {
-        let texts =
-            ["", "a", "a\0", "a\0b", "web-0001", "web-0001a", "web-00010", "web-1", "webé", "zzzzzzzzz", "~"];
+        let texts = [
+            "",
+            "a",
+            "a\0",
+            "a\0b",
+            "web-0001",
+            "web-0001a",
+            "web-00010",
+            "web-1",
+            "webé",
+            "zzzzzzzzz",
+            "~",
+            "exactly-fifteen",
+            "exactly-fifteen1",
+            "exactly-fifteen10",
+            "exactly-fifteen2",
+            "fourteen-and-aé",
+            "fourteen-and-è",
+        ];
         for a in texts {
             for b in texts {
                 let (left, right) = (HostName::new(a), HostName::new(b));
                 assert_eq!(left.cmp(&right), a.cmp(b), "{a:?} {b:?}");
                 assert_eq!(left == right, a == b, "{a:?} {b:?}");
             }
+            assert_eq!(HostName::new(a).as_str(), a);
         }
     }
 }

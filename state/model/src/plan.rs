@@ -203,14 +203,11 @@ impl Due {
     }
 
     /// Both of one scope in one: as soon and as often as either wants.
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            at: self.at.min(other.at),
-            from: self.from.min(other.from),
-            cadence: self.cadence.and(other.cadence),
-            awaited: self.awaited || other.awaited,
-            scope: self.scope,
-        }
+    pub fn joins(&mut self, other: &Self) {
+        self.at = self.at.min(other.at);
+        self.from = self.from.min(other.from);
+        self.cadence = self.cadence.and(other.cadence);
+        self.awaited |= other.awaited;
     }
 }
 

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+
+use crate::ids::Text;
 
 /// A version that git may ask for: `[A-Za-z0-9.+:~-]+`, not beginning with `-`.
 ///
@@ -12,7 +13,7 @@ use smol_str::SmolStr;
 /// decided by git history alone, because release candidates sort above the final version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Version(SmolStr);
+pub struct Version(Text);
 
 /// A text that is no version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,18 +33,18 @@ impl Version {
         if text.is_empty() || text.starts_with('-') || !text.chars().all(allowed) || text.len() > 200 {
             return Err(InvalidVersion { text: text.to_owned() });
         }
-        Ok(Self(SmolStr::new(text)))
+        Ok(Self(Text::new(text)))
     }
 
     /// The text itself.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 
     /// Debian's order, as deb-version(7) and `dpkg --compare-versions` define it.
     pub fn dpkg_cmp(&self, other: &Self) -> Ordering {
-        let (epoch_a, upstream_a, revision_a) = split(&self.0);
-        let (epoch_b, upstream_b, revision_b) = split(&other.0);
+        let (epoch_a, upstream_a, revision_a) = split(self.as_str());
+        let (epoch_b, upstream_b, revision_b) = split(other.as_str());
         compare_digits(epoch_a, epoch_b)
             .then_with(|| compare_part(upstream_a, upstream_b))
             .then_with(|| compare_part(revision_a, revision_b))
@@ -52,7 +53,7 @@ impl Version {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 
@@ -65,7 +66,7 @@ impl TryFrom<String> for Version {
 
 impl From<Version> for String {
     fn from(version: Version) -> Self {
-        version.0.into()
+        version.as_str().to_owned()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::{GateName, Standing, Verdict, Version};
 use tokio::time::Instant;
 
+use crate::invariants::Violation;
 use crate::named::Fate;
 use crate::proof::life::{Ending, Life, version};
 use crate::proof::troubles::OTHER_TEAM;
@@ -31,30 +32,46 @@ impl Life<'_> {
     pub(crate) async fn calms_down(&mut self) -> Ending {
         self.heals();
         self.wants_the_last();
-        if !self.scenario.ends_anew {
-            // Nobody may be sent anywhere: what went wrong on a quiet host is seen when it is looked at again.
-            self.sleep_until(Instant::now() + STAYS).await;
-        }
         let bound = Instant::now() + BOUND;
+        // Nobody may be sent anywhere: what went wrong on a quiet host is seen when it is looked at again, and mended once.
+        let mut may_be_found = !self.scenario.ends_anew;
         loop {
-            self.waits_for_convergence(Instant::now() + LOOKS).await;
-            if let Some(violation) = self.world.first_violation().or_else(|| self.refusal()) {
+            if let Some(ending) = self.gets_there(bound).await {
+                return ending;
+            }
+            self.sleep_until(Instant::now() + STAYS).await;
+            if let Some(violation) = self.violation() {
                 return Ending::Broken(violation);
             }
             if self.left().is_empty() {
-                break;
+                return Ending::Kept;
+            }
+            if !std::mem::take(&mut may_be_found) {
+                return self.stuck().await;
+            }
+        }
+    }
+
+    /// Waits until nothing is left to do, and looks after it meanwhile. An ending: it did not get there.
+    async fn gets_there(&mut self, bound: Instant) -> Option<Ending> {
+        loop {
+            self.waits_for_convergence(Instant::now() + LOOKS).await;
+            if let Some(violation) = self.violation() {
+                return Some(Ending::Broken(violation));
+            }
+            if self.left().is_empty() {
+                return None;
             }
             if Instant::now() >= bound {
-                return self.stuck().await;
+                return Some(self.stuck().await);
             }
             self.is_looked_after().await;
             self.sleep_until(Instant::now() + BREATH).await;
         }
-        self.sleep_until(Instant::now() + STAYS).await;
-        if let Some(violation) = self.world.first_violation().or_else(|| self.refusal()) {
-            return Ending::Broken(violation);
-        }
-        if self.left().is_empty() { Ending::Kept } else { self.stuck().await }
+    }
+
+    fn violation(&self) -> Option<Violation> {
+        self.world.first_violation().or_else(|| self.refusal())
     }
 
     fn heals(&mut self) {

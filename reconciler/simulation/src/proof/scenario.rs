@@ -82,7 +82,7 @@ impl Scenario {
         if Chance::stream(seed, "how slowly").one_in(8) {
             happenings.iter_mut().for_each(Happening::comes_slowly);
         }
-        let ends_anew = Chance::stream(seed, "the end").one_in(3);
+        let ends_anew = Chance::stream(seed, "the end").one_in(8);
         Self { seed, shape, pace: pace(&mut chance), mishaps, happenings, ends_anew }
     }
 }
