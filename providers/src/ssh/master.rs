@@ -64,16 +64,16 @@ pub(super) fn end(folder: &Path) {
     });
 }
 
-/// Until nobody new is found: a master that goes to the background is another process, and may have become that between
-/// our look and its end. Whoever is being ended may be found once more.
-fn end_all(find: impl Fn() -> BTreeSet<i32>, end: impl Fn(i32)) {
+/// Until two looks in a row find nobody new: a master that goes to the background is another process. It may have become that
+/// after our look began, and the one before it may be gone when that is its turn. Whoever is being ended may be found once
+/// more.
+fn end_all(mut find: impl FnMut() -> BTreeSet<i32>, mut end: impl FnMut(i32)) {
     let mut ended = BTreeSet::new();
-    loop {
+    let mut quiet = 0;
+    while quiet < 2 {
         let found: Vec<i32> = find().difference(&ended).copied().collect();
-        if found.is_empty() {
-            return;
-        }
-        found.iter().copied().for_each(&end);
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        found.iter().copied().for_each(&mut end);
         ended.extend(found);
     }
 }
@@ -125,27 +125,29 @@ fn start_of(pid: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
 
-    #[test]
-    fn a_master_that_goes_to_the_background_while_it_is_ended_is_ended_too() {
-        let alive = RefCell::new(BTreeSet::from([7]));
-        let find = || alive.borrow().clone();
-        end_all(find, |pid| {
-            alive.borrow_mut().remove(&pid);
-            if pid == 7 {
-                alive.borrow_mut().insert(8);
-            }
-        });
-        assert_eq!(alive.into_inner(), BTreeSet::new());
+    /// Whom each look finds, in order; later ones nobody. Returns who was ended.
+    fn ended<const N: usize>(looks: [&[i32]; N]) -> Vec<i32> {
+        let mut looks = looks.into_iter();
+        let mut told = Vec::new();
+        end_all(|| looks.next().into_iter().flatten().copied().collect(), |pid| told.push(pid));
+        told
     }
 
     #[test]
-    fn who_does_not_end_at_once_is_not_waited_for() {
-        let told = RefCell::new(Vec::new());
-        end_all(|| BTreeSet::from([7]), |pid| told.borrow_mut().push(pid));
-        assert_eq!(told.into_inner(), [7]);
+    fn a_master_that_goes_to_the_background_after_the_look_began_is_ended_too() {
+        assert_eq!(ended([&[7], &[8]]), [7, 8]);
+    }
+
+    #[test]
+    fn a_master_that_went_to_the_background_in_the_midst_of_the_look_is_ended_too() {
+        assert_eq!(ended([&[], &[8]]), [8]);
+        assert_eq!(ended([&[7], &[], &[8]]), [7, 8]);
+    }
+
+    #[test]
+    fn who_does_not_end_at_once_is_ended_once_and_not_waited_for() {
+        assert_eq!(ended([&[7]; 10]), [7]);
     }
 }

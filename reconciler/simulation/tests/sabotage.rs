@@ -12,10 +12,10 @@ use simulation::{Catcher, Ending, Sabotage, Scenario, live_bent};
 #[rustfmt::skip]
 const TABLE: [(Sabotage, u64, Catcher); 25] = [
     (FloorOfSecondNode,     287, By(S2)),
-    (DoubleBudget,            1, By(S1)),
+    (DoubleBudget,            2, By(S1)),
     (ReadyBeforeHealth,       6, By(S1)),
     (WeightRoundedUp,         1, Liveness),
-    (DrainOfFirstNode,        1, By(S3)),
+    (DrainOfFirstNode,        2, By(S3)),
     (NoMigrations,           10, By(S4)),
     (LeftBehind,              2, Liveness),
     (VetoIgnoredGoingBack,  359, By(S5)),
@@ -30,7 +30,7 @@ const TABLE: [(Sabotage, u64, Catcher); 25] = [
     (UntrustedCommit,         3, By(S10)),
     (ReportIgnored,          21, By(S11)),
     (FoundForgotten,        415, By(S12)),
-    (UndrainsOthers,          1, By(S3)),
+    (UndrainsOthers,          7, By(S3)),
     (AgentOverlooked,         1, By(Agent)),
     (MarkStays,               1, Liveness),
     (DeafToGit,               1, Liveness),
