@@ -33,10 +33,11 @@ impl Text {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        let short =
-            || self.head.get(..usize::from(self.head[SHORT])).and_then(|head| str::from_utf8(head).ok());
-        // A short one is as it was given, so it is always there.
-        self.long.as_deref().map_or_else(|| short().unwrap_or_default(), |text| text)
+        match &self.long {
+            Some(long) => long,
+            // As it was given: nothing else is written there.
+            None => std::str::from_utf8(&self.head[..usize::from(self.head[SHORT])]).unwrap_or_default(),
+        }
     }
 }
 
