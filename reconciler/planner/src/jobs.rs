@@ -12,6 +12,9 @@ use crate::position::{claimed_by_other, in_the_way, packages_are_read, seen, und
 use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::WATCH;
 
+/// The exit code of a job whose end is not recorded: see [`HostState::jobs`].
+const NO_END: i32 = -1;
+
 /// Something that a lane needs to have run on a host of no role, or over the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Errand {
@@ -80,16 +83,22 @@ fn begun_before(survey: &Survey<'_>, state: &HostState) -> Option<Action> {
     })
 }
 
-/// Migrations of which our journal does not know that they began, and their host may: an older service, which nobody has
-/// stopped, was quicker than our mark there. They may run still, and how they ended tells how far the database is.
-fn untold<'s>(survey: &'s Survey<'_>, state: &HostState) -> impl Iterator<Item = (JobKey, u32)> + use<'s> {
+/// Migrations of which our journal does not know that they began, and their host does: an older service, which nobody has
+/// stopped, was quicker than our mark there. They may run still, and how they ended tells how far the database is, where that
+/// is not known anyway.
+fn untold<'s>(survey: &'s Survey<'_>, state: &'s HostState) -> impl Iterator<Item = (JobKey, u32)> + use<'s> {
+    let desired = survey.desired;
     let remembers = !state.jobs.is_empty();
-    let keys = survey.desired.versions().filter(move |_| remembers).flat_map(|version| {
+    let keys = desired.versions().filter(move |_| remembers).flat_map(|version| {
         [JobKind::PreMigration, JobKind::PostMigration].map(|kind| JobKey { kind, version: version.clone() })
     });
-    keys.filter_map(|key| match survey.history.progress.jobs.get(&key) {
+    let unheard_of = keys.filter_map(|key| match survey.history.progress.jobs.get(&key) {
         None => Some((key, 1)),
         Some(record) => matches!(record.state, JobState::Wanted).then_some((key, record.attempt)),
+    });
+    unheard_of.filter(|(key, attempt)| {
+        let code = state.jobs.get(&JobName::new(&desired.environment, key, *attempt));
+        code.is_some_and(|code| *code == NO_END || !is_done(survey, key))
     })
 }
 

@@ -39,13 +39,18 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
 }
 
 /// Our mark once more. A host that was declared out was drained without a mark: what is out there, and not by us, is somebody
-/// else's, which is to be seen before our mark says whose it is.
+/// else's, which is to be seen before our mark says whose it is. So is everything where our mark was and no longer is: an older
+/// service, or a person, has ended our work there, after which nothing of ours was out. A machine that remembers nothing of us is
+/// another one.
 pub(crate) fn renewed(survey: &Survey<'_>, host: &HostView<'_>, found: &BTreeSet<RowId>) -> Next {
-    let unmarked = host.state().is_some_and(|state| state.claim.is_none());
-    if let Err(wait) = if unmarked { rows_are_fresh(host) } else { Ok(()) } {
+    let unmarked = host.state().filter(|state| state.claim.is_none());
+    if let Err(wait) = unmarked.map_or(Ok(()), |_| rows_are_fresh(host)) {
         return Next::Wait(wait);
     }
-    let foreign = |row: &&RowView<'_>| unmarked && row.is_taken_out() && !host.is_out_by_us(survey, row);
+    let was_marked = survey.history.marked.contains(host.name);
+    let is_ended = was_marked && unmarked.is_some_and(|state| state.last_generation.is_some());
+    let is_ours = |row: &RowView<'_>| !is_ended && host.is_out_by_us(survey, row);
+    let foreign = |row: &&RowView<'_>| unmarked.is_some() && row.is_taken_out() && !is_ours(row);
     let found = host.rows.iter().filter(foreign).map(RowView::id).chain(found.iter().cloned()).collect();
     Next::Step(Action::Claim { found }, "renew our mark")
 }
@@ -145,7 +150,12 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
         let wait = Wait::new(Reason::FreshFacts);
         return Next::Wait(wait.reading(node_scopes(host)));
     }
-    let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint));
+    // Put there before our mark, on a node that could not be seen then.
+    let theirs = |row: &RowView<'_>| {
+        let taken_out = &survey.history.taken_out;
+        row.admin() == Some(Admin::Maint) && taken_out.is_others_maintenance(host.name, &row.id())
+    };
+    let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint) && !theirs(row));
     if !in_maint.is_empty() {
         return Next::Step(
             Action::Drain { rows: in_maint },
@@ -165,7 +175,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if let Err(wait) = known {
         return Next::Wait(wait);
     }
-    match host.our_rows().find(|row| row.row.is_some_and(|row| !is_up(row))) {
+    match host.our_rows().find(|row| !theirs(row) && row.row.is_some_and(|row| !is_up(row))) {
         Some(row) => {
             let status = row.row.map_or_else(String::new, |row| row.status.to_string());
             let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });

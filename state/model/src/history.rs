@@ -47,6 +47,9 @@ pub struct History {
     pub last_action: BTreeMap<HostName, Timestamp>,
     /// Hosts that carry our mark, as far as we know.
     pub claims: BTreeMap<HostName, Claim>,
+    /// Those of them that are known to have carried it: it did arrive. Hosts that are declared out are ours without one.
+    #[serde(default)]
+    pub marked: BTreeSet<HostName>,
     /// Rows that we took out of rotation, of hosts that carry our mark.
     pub taken_out: TakenOut,
     /// Hosts whose mark was to be taken off, whatever became of that: there a look says more than the journal.
@@ -142,6 +145,7 @@ impl History {
             in_flight: BTreeMap::new(),
             last_action: BTreeMap::new(),
             claims: BTreeMap::new(),
+            marked: BTreeSet::new(),
             taken_out: TakenOut::default(),
             letting_go: BTreeSet::new(),
             drained: BTreeMap::new(),
@@ -306,6 +310,7 @@ impl History {
         match step.action {
             Action::Release => drop(self.letting_go.insert(step.host.clone())),
             Action::Claim { .. } | Action::Retire { .. } if self.letting_go.remove(&step.host) => {
+                self.marked.remove(&step.host);
                 self.taken_out.forget(&step.host);
             }
             _ => {}
@@ -341,7 +346,10 @@ impl History {
 
     fn succeed(&mut self, at: Timestamp, step: &Step, outcome: &Outcome, since: Timestamp) {
         match &step.action {
-            Action::Claim { found } => self.claim(at, step, found.clone()),
+            Action::Claim { found } => {
+                self.claim(at, step, found.clone());
+                self.marked.insert(step.host.clone());
+            }
             Action::Drain { .. } | Action::Maint { .. } => {
                 self.drained.insert(step.host.clone(), at);
             }
@@ -355,6 +363,7 @@ impl History {
             Action::Activate { .. } => self.activate(at, step, 1),
             Action::Release => {
                 self.claims.remove(&step.host);
+                self.marked.remove(&step.host);
                 self.taken_out.forget(&step.host);
                 self.drained.remove(&step.host);
                 self.departed.remove(&step.host);
@@ -379,7 +388,11 @@ impl History {
         }
     }
 
+    /// What a mark newly calls somebody else's was taken out by us no more.
     fn claim(&mut self, at: Timestamp, step: &Step, found: BTreeSet<RowId>) {
+        let before = self.claims.get(&step.host).map(|claim| &claim.found);
+        let theirs = found.iter().filter(|row| before.is_none_or(|before| !before.contains(*row)));
+        self.taken_out.serve(&step.host, &theirs.cloned().collect());
         let claim = Claim {
             generation: step.generation,
             service: self.service.clone(),

@@ -12,27 +12,45 @@ use crate::step::{Action, Step};
 /// who has given them back meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct TakenOut(BTreeMap<HostName, BTreeMap<RowId, Admin>>);
+pub struct TakenOut(BTreeMap<HostName, BTreeMap<RowId, How>>);
+
+/// How we took a row out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// Drained, on a host with our mark.
+    Drain,
+    /// Put into maintenance, on a host with our mark.
+    Maint,
+    /// Drained, on a host that is declared out: nobody of us ever put it into maintenance.
+    Retire,
+}
 
 impl TakenOut {
     /// Whether a row of a host that is out as `admin` may be so by us. Our maintenance ends in a drain.
     pub fn has(&self, host: &HostName, row: &RowId, admin: Admin) -> bool {
-        matches!((admin, self.how(host, row)), (Admin::Drain, Some(_)) | (Admin::Maint, Some(Admin::Maint)))
+        matches!((admin, self.how(host, row)), (Admin::Drain, Some(_)) | (Admin::Maint, Some(How::Maint)))
+    }
+
+    /// Whether a row that is in maintenance was put there by somebody else.
+    pub fn is_others_maintenance(&self, host: &HostName, row: &RowId) -> bool {
+        self.how(host, row) == Some(How::Retire)
     }
 
     /// How we took a row out; none: we did not.
-    pub fn how(&self, host: &HostName, row: &RowId) -> Option<Admin> {
+    pub fn how(&self, host: &HostName, row: &RowId) -> Option<How> {
         self.0.get(host)?.get(row).copied()
     }
 
     /// Takes in a step that begins: from the intent on, whatever becomes of it, a node may have done it.
     pub(crate) fn begins(&mut self, step: &Step) {
-        let admin = match step.action {
-            Action::Drain { .. } | Action::Retire { .. } => Admin::Drain,
-            Action::Maint { .. } => Admin::Maint,
+        let how = match step.action {
+            Action::Drain { .. } => How::Drain,
+            Action::Retire { .. } => How::Retire,
+            Action::Maint { .. } => How::Maint,
             _ => return,
         };
-        let rows = step.action.rows().into_iter().flatten().map(|row| (row.clone(), admin));
+        let rows = step.action.rows().into_iter().flatten().map(|row| (row.clone(), how));
         self.0.entry(step.host.clone()).or_default().extend(rows);
     }
 
@@ -49,8 +67,8 @@ impl TakenOut {
     }
 }
 
-impl FromIterator<(HostName, BTreeMap<RowId, Admin>)> for TakenOut {
-    fn from_iter<I: IntoIterator<Item = (HostName, BTreeMap<RowId, Admin>)>>(rows: I) -> Self {
+impl FromIterator<(HostName, BTreeMap<RowId, How>)> for TakenOut {
+    fn from_iter<I: IntoIterator<Item = (HostName, BTreeMap<RowId, How>)>>(rows: I) -> Self {
         Self(rows.into_iter().collect())
     }
 }

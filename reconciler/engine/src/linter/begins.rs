@@ -34,10 +34,7 @@ fn is_new(evidence: &Evidence<'_>, step: &Step) -> bool {
     match &step.action {
         Action::Claim { .. } => unmarked() && !evidence.agent_is_paused(&step.host),
         Action::Download { .. } => unmarked() && evidence.fleet_role(step).is_some(),
-        Action::Migrate { key, .. } | Action::Check { key, .. } => {
-            let record = evidence.history.progress.jobs.get(key);
-            !record.is_some_and(|record| matches!(record.state, JobState::Begun { .. }))
-        }
+        Action::Migrate { .. } | Action::Check { .. } => !evidence.is_found_again(step),
         Action::Pin { .. } => true,
         _ => false,
     }

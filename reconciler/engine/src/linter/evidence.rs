@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
-    Action, Check, CheckRun, Claim, Desired, Fact, History, HostName, HostState, Observed, Plan, Role, Row,
-    RowId, Step, Version,
+    Action, Check, CheckRun, Claim, Desired, Fact, History, HostName, HostState, JobState, Observed, Plan,
+    Role, Row, RowId, Step, Version,
 };
 
 /// The inputs of a plan, and the plan.
@@ -74,6 +74,15 @@ impl<'a> Evidence<'a> {
     pub(super) fn fleet_role(&self, step: &Step) -> Option<&'a Role> {
         let departed = self.desired.departed.iter().any(|role| role.hosts.contains(&step.host));
         self.role(step).filter(|_| !departed)
+    }
+
+    /// Whether a job has begun already, by the journal or by what its host remembers, so that a step for it only asks how it
+    /// ended.
+    pub(super) fn is_found_again(&self, step: &Step) -> bool {
+        let Some((name, key)) = step.action.job() else { return false };
+        let record = self.history.progress.jobs.get(key);
+        let has_begun = record.is_some_and(|record| matches!(record.state, JobState::Begun { .. }));
+        has_begun || self.state(&step.host).is_some_and(|state| state.jobs.contains_key(name))
     }
 
     /// What was seen on a host, however long ago.

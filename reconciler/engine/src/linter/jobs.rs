@@ -51,8 +51,7 @@ fn runs_once(evidence: &Evidence<'_>, step: &Step, name: &JobName, key: &JobKey,
 /// Every host that counts runs the version of a post-deployment migration, or one that came later, when it begins: one that
 /// was begun is only found again.
 fn nobody_is_left_behind(evidence: &Evidence<'_>, step: &Step, version: &Version, found: &mut Findings) {
-    let record = step.action.job().and_then(|(_, key)| evidence.history.progress.jobs.get(key));
-    if record.is_some_and(|record| matches!(record.state, JobState::Begun { .. })) {
+    if evidence.is_found_again(step) {
         return;
     }
     let desired = evidence.desired;

@@ -89,6 +89,20 @@ fn a_beginning_in_a_freeze_is_found_going_forward_and_without_an_emergency() {
 }
 
 #[test]
+fn a_migration_that_its_host_remembers_is_found_again_in_a_freeze() {
+    let mut scene = Scene::canary().until(ActionKind::Migrate, "deploy-01");
+    let moment = |text: &str| Moment::Once(text.parse().unwrap());
+    let (from, to) = (moment("2026-11-01T00:00:00"), moment("2026-12-24T00:00:00"));
+    let in_flight = InFlightAtFreeze::FinishHost;
+    let freeze = Freeze { reason: "the sale".into(), from, to, zone: "UTC".into(), in_flight };
+    scene.desired.fleet.policy.freezes.push(freeze);
+    breaks(&scene, "S9", "in a freeze: the sale");
+    let job = scene.step(ActionKind::Migrate).action.job().map(|(name, _)| name.clone()).unwrap();
+    scene.host("deploy-01").jobs.insert(job, 0);
+    keeps(&scene);
+}
+
+#[test]
 fn a_beginning_while_a_gate_of_its_stage_is_not_green_is_found() {
     let mut scene = begins();
     let now = scene.now;

@@ -117,7 +117,7 @@ fn a_migration_that_runs_still_is_found_again_before_its_packages_are_mended() {
 fn a_migration_that_an_older_service_began_meanwhile_is_found_before_anything_else_is_done_there() {
     // Nobody has stopped it; it began before our mark, and told no journal of ours.
     let (mut desired, mut seen, mut memory) = scene();
-    desired.ranks.insert(0, version("1.0.9"));
+    desired.ranks.insert(1, version("1.0.9"));
     host(&mut seen, "deploy-01").claim = Some(claim());
     let older = JobKey { kind: JobKind::PreMigration, version: version("1.0.9") };
     let job = JobName::new(&desired.environment, &older, 1);
@@ -138,6 +138,21 @@ fn a_migration_that_an_older_service_began_meanwhile_is_found_before_anything_el
     let failure = Failure { kind: FailureKind::InDoubt, what: "lost".into(), detail: String::new() };
     memory.progress.jobs.insert(older.clone(), record(JobState::Failed { at: start(), failure }));
     assert_eq!(begins(&seen, &memory).kind(), ActionKind::Install, "it is known that it runs no more");
+}
+
+#[test]
+fn of_a_migration_that_is_covered_anyway_it_is_asked_only_whether_it_runs() {
+    let (mut desired, mut seen, memory) = scene();
+    desired.ranks.insert(0, version("0.9"));
+    let covered = JobKey { kind: JobKind::PreMigration, version: version("0.9") };
+    let job = JobName::new(&desired.environment, &covered, 1);
+    host(&mut seen, "deploy-01").claim = Some(claim());
+    for (code, is_asked) in [(0, false), (1, false), (-1, true)] {
+        host(&mut seen, "deploy-01").jobs.insert(job.clone(), code);
+        let planned = plan(&desired, &seen, &memory, start());
+        let asks = on_deploy_host(&planned).unwrap().action.job() == Some((&job, &covered));
+        assert_eq!(asks, is_asked, "exit code {code}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod fleet;
 mod following;
 mod freezes;
 mod leaving;
+mod marks;
 mod notes;
 mod people;
 mod pipeline;

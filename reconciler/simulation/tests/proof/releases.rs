@@ -167,3 +167,8 @@ fn two_tracks_with_different_versions_share_a_stage_of_migrations() {
 fn a_host_that_comes_back_to_a_stage_is_part_of_it_when_a_freeze_lets_it_finish() {
     all_live([617907]);
 }
+
+#[test]
+fn a_migration_that_a_lost_journal_told_of_is_found_again_in_a_freeze() {
+    all_live([26369739]);
+}

@@ -256,3 +256,13 @@ fn who_drains_a_host_with_our_mark_is_not_noticed_at_once_either() {
 fn hosts_that_an_emergency_began_do_not_block_each_other() {
     all_live([133, 2359, 2479]);
 }
+
+#[test]
+fn maintenance_that_began_while_a_host_was_out_is_not_ended_with_our_drain() {
+    all_live([26022697]);
+}
+
+#[test]
+fn what_is_out_where_an_older_service_has_ended_its_work_is_somebody_elses() {
+    all_live([26245151]);
+}

@@ -107,6 +107,54 @@ fn who_is_retired_without_our_mark_is_claimed_and_who_has_it_keeps_it() {
 }
 
 #[test]
+fn who_is_out_was_never_put_into_maintenance_by_us_until_we_work_there() {
+    let others = |history: &History| {
+        rows().iter().all(|row| history.taken_out.is_others_maintenance(&"web-01".into(), row))
+    };
+    let mut history = history();
+    assert!(!others(&history), "nothing is known of it");
+    done(&mut history, 1, &step("s1", retire()), changed());
+    assert!(others(&history));
+    for (id, action) in [("s2", drain()), ("s3", Action::Maint { rows: rows() })] {
+        done(&mut history, 3, &step(id, action), changed());
+        assert!(!others(&history));
+    }
+}
+
+#[test]
+fn what_a_mark_newly_calls_somebody_elses_was_taken_out_by_us_no_more() {
+    let ours = |history: &History| {
+        rows().iter().all(|row| history.taken_out.has(&"web-01".into(), row, Admin::Drain))
+    };
+    let mut history = history();
+    let finds = |id: &str| step(id, Action::Claim { found: rows() });
+    done(&mut history, 1, &step("s1", claim()), changed());
+    done(&mut history, 3, &step("s2", drain()), changed());
+    done(&mut history, 5, &finds("s3"), changed());
+    assert!(!ours(&history));
+    // They gave it back, and we took it out since: the same mark once more says nothing new.
+    done(&mut history, 7, &step("s4", retire()), changed());
+    done(&mut history, 9, &finds("s5"), changed());
+    assert!(ours(&history));
+}
+
+#[test]
+fn a_mark_is_known_to_have_been_there_when_it_was_answered() {
+    let mut history = history();
+    done(&mut history, 1, &step("s1", claim()), Err(failure(FailureKind::Interrupted)));
+    assert!(history.claims.contains_key("web-01") && history.marked.is_empty(), "nobody knows");
+    done(&mut history, 3, &step("s2", claim()), changed());
+    assert!(history.marked.contains("web-01"));
+    done(&mut history, 5, &step("s3", Action::Release), Err(failure(FailureKind::Interrupted)));
+    assert!(history.marked.contains("web-01"), "nobody knows whether it is gone");
+    started(&mut history, 7, &step("s4", claim()));
+    assert!(history.marked.is_empty(), "it is begun anew");
+    finished(&mut history, 8, "s4", changed());
+    done(&mut history, 9, &step("s5", Action::Release), changed());
+    assert!(history.marked.is_empty());
+}
+
+#[test]
 fn what_we_took_out_is_ours_until_it_is_ready_or_the_host_was_let_go() {
     let taken = |history: &History, admin| {
         rows().iter().all(|row| history.taken_out.has(&"web-01".into(), row, admin))

@@ -1,0 +1,75 @@
+//! Whose it is what is out of rotation, where our mark comes late or is gone.
+
+use model::*;
+use planner::plan;
+
+use crate::fleet::{desired, history, host, observed, row, start, step};
+
+fn id(node: &str) -> RowId {
+    RowId { node: node.into(), backend: "web".into(), server: "web-01".into() }
+}
+
+fn happens(memory: &mut History, action: Action) {
+    let step = step(&format!("{}-{}", action.kind(), memory.steps), "web-01", action);
+    let (id, environment) = (step.id.clone(), step.environment.clone());
+    memory.apply(start(), &Event::StepStarted { step }).unwrap();
+    let result = Ok(Outcome::Changed(String::new()));
+    memory.apply(start(), &Event::StepFinished { environment, step: id, result }).unwrap();
+}
+
+fn shows(seen: &mut Observed, node: &str, admin: Admin) {
+    let row = row(seen, node, "web-01");
+    row.admin = admin;
+    row.status = if admin == Admin::Ready { "UP" } else { "MAINT" }.into();
+}
+
+fn next(desired: &Desired, seen: &Observed, memory: &History) -> Option<Action> {
+    let planned = plan(desired, seen, memory, start());
+    planned.steps.into_iter().find(|step| step.host.as_str() == "web-01").map(|step| step.action)
+}
+
+#[test]
+fn maintenance_on_a_node_that_could_not_be_seen_when_a_host_came_back_from_being_out_stays() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    let found = Default::default();
+    happens(&mut memory, Action::Retire { rows: ["fe-01", "fe-02"].map(id).into(), found });
+    happens(&mut memory, Action::Claim { found: Default::default() });
+    happens(&mut memory, Action::Ready { rows: [id("fe-01")].into(), because: ReadyBecause::Healthy });
+    host(&mut seen, "web-01").claim = memory.claims.get("web-01").cloned();
+    shows(&mut seen, "fe-02", Admin::Maint);
+    assert_eq!(next(&desired, &seen, &memory), Some(Action::Release));
+    // What we have put there ourselves is ours to end.
+    happens(&mut memory, Action::Maint { rows: [id("fe-02")].into() });
+    assert_eq!(next(&desired, &seen, &memory), Some(Action::Drain { rows: [id("fe-02")].into() }));
+}
+
+#[test]
+fn where_our_mark_was_and_is_no_longer_nothing_that_is_out_is_ours() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    happens(&mut memory, Action::Claim { found: Default::default() });
+    happens(&mut memory, Action::Drain { rows: ["fe-01", "fe-02"].map(id).into() });
+    host(&mut seen, "web-01").last_generation = Some(memory.generation);
+    shows(&mut seen, "fe-01", Admin::Drain);
+    let renewed = |found: &[RowId]| Some(Action::Claim { found: found.iter().cloned().collect() });
+    assert_eq!(next(&desired, &seen, &memory), renewed(&[id("fe-01")]));
+    // A machine that remembers nothing of us is another one, and its rows are out by us.
+    host(&mut seen, "web-01").last_generation = None;
+    assert_eq!(next(&desired, &seen, &memory), renewed(&[]));
+    // Nobody knows whether a mark ever arrived that got no answer: then our drain came before it, when the host was out.
+    memory.marked.clear();
+    host(&mut seen, "web-01").last_generation = Some(memory.generation);
+    assert_eq!(next(&desired, &seen, &memory), renewed(&[]));
+}
+
+#[test]
+fn a_host_that_was_let_go_is_marked_anew() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let (seen, mut memory) = (observed(&desired, "1.0"), history());
+    happens(&mut memory, Action::Claim { found: Default::default() });
+    assert!(memory.marked.contains("web-01"));
+    happens(&mut memory, Action::Release);
+    assert!(memory.marked.is_empty());
+    assert_eq!(next(&desired, &seen, &memory), None);
+}
