@@ -45,8 +45,9 @@ pub(crate) const GATE_REFRESH: SignedDuration = SignedDuration::from_secs(5);
 /// A gate that nothing depends on is asked this often, so that status shows it.
 pub(crate) const GATE_IDLE_REFRESH: SignedDuration = SignedDuration::from_secs(30);
 
-/// No host is begun on a verdict older than this.
-pub(crate) const GATE_MAX_AGE: SignedDuration = SignedDuration::from_secs(15);
+/// No host is begun on a verdict older than this: it is asked twice as often where a stage depends on it, and once more where
+/// none did until now.
+pub(crate) const GATE_MAX_AGE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Package sources are asked for new versions this often, where somebody follows them.
 pub(crate) const VERSIONS_REFRESH: SignedDuration = SignedDuration::from_secs(60);

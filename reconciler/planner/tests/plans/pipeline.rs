@@ -149,6 +149,21 @@ fn a_gate_that_has_only_just_turned_green_is_waited_for() {
 }
 
 #[test]
+fn a_gate_that_nobody_needed_until_now_is_asked_before_a_stage_begins() {
+    let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    let memory = history(&["1.0"]);
+    let gate = Scope::Gate("production".into(), "alerts".into());
+    set_gate(&mut seen, Verdict::Green, start() - SignedDuration::from_hours(1));
+    for (age_s, begins) in [(10, true), (11, false)] {
+        seen.gates.values_mut().for_each(|fact| fact.at = start() - SignedDuration::from_secs(age_s));
+        let planned = plan(&desired, &seen, &memory, start());
+        assert_eq!(!planned.steps.is_empty(), begins, "{age_s} s");
+        assert!(planned.observe.contains(&gate), "{:?}", planned.observe);
+    }
+}
+
+#[test]
 fn no_data_is_not_green() {
     let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");

@@ -172,3 +172,8 @@ fn a_host_that_comes_back_to_a_stage_is_part_of_it_when_a_freeze_lets_it_finish(
 fn a_migration_that_a_lost_journal_told_of_is_found_again_in_a_freeze() {
     all_live([26369739]);
 }
+
+#[test]
+fn a_gate_that_nobody_needed_until_now_is_asked_before_a_stage_begins() {
+    all_live([27269820]);
+}
