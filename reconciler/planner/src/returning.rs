@@ -151,10 +151,9 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
         return Next::Wait(wait.reading(node_scopes(host)));
     }
     // Put there before our mark, on a node that could not be seen then.
-    let theirs = |row: &RowView<'_>| {
-        let taken_out = &survey.history.taken_out;
-        row.admin() == Some(Admin::Maint) && taken_out.is_others_maintenance(host.name, &row.id())
-    };
+    let taken_out = &survey.history.taken_out;
+    let theirs =
+        |row: &RowView<'_>| row.admin().is_some_and(|admin| taken_out.is_others(host.name, &row.id(), admin));
     let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint) && !theirs(row));
     if !in_maint.is_empty() {
         return Next::Step(

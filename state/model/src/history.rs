@@ -355,7 +355,7 @@ impl History {
             }
             Action::Ready { rows, because } => {
                 self.drained.remove(&step.host);
-                self.taken_out.serve(&step.host, rows);
+                self.taken_out.ends(&step.host, rows);
                 if *because == ReadyBecause::DrainTimeout {
                     self.drain_timed_out(at, step);
                 }
@@ -392,7 +392,7 @@ impl History {
     fn claim(&mut self, at: Timestamp, step: &Step, found: BTreeSet<RowId>) {
         let before = self.claims.get(&step.host).map(|claim| &claim.found);
         let theirs = found.iter().filter(|row| before.is_none_or(|before| !before.contains(*row)));
-        self.taken_out.serve(&step.host, &theirs.cloned().collect());
+        self.taken_out.ends(&step.host, &theirs.cloned().collect());
         let claim = Claim {
             generation: step.generation,
             service: self.service.clone(),

@@ -61,6 +61,6 @@ pub use release::{
 pub use revision::{Reading, Revision};
 pub use smol_str::SmolStr;
 pub use step::{Action, ActionKind, Floor, Outcome, PatchFile, ReadyBecause, Step};
-pub use taken_out::{How, TakenOut};
+pub use taken_out::{TakenOut, TakenOutBy};
 pub use version::{InvalidVersion, Version};
 pub use waiting::{EndedBy, Reason, Subject, Waiting};

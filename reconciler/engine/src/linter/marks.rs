@@ -132,9 +132,10 @@ fn runs(role: &Role, state: &HostState, step: &Step, service: &Service) -> bool 
 /// Our mark goes last: no row of ours is out, and the agent runs as it did.
 fn is_given_back(evidence: &Evidence<'_>, step: &Step, mark: Mark<'_>, found: &mut Findings) {
     if let (Mark::Ours { found: foreign, .. }, Some(role)) = (mark, evidence.role(step)) {
-        let in_maint = |row: &RowId| evidence.row(row).is_some_and(|row| row.admin == Admin::Maint);
         let taken_out = &evidence.history.taken_out;
-        let theirs = |row: &RowId| in_maint(row) && taken_out.is_others_maintenance(&step.host, row);
+        let theirs = |row: &RowId| {
+            evidence.row(row).is_some_and(|seen| taken_out.is_others(&step.host, row, seen.admin))
+        };
         if let Some(row) = rows_out(evidence, role, &step.host).difference(foreign).find(|row| !theirs(row)) {
             found.step(Promise::S12, step, format_args!("leaves {row} out of rotation"));
         }

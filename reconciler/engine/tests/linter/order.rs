@@ -63,14 +63,18 @@ fn comes_back(scene: &mut Scene) {
     scene.history.apply(later, &Event::accepted(&scene.desired)).unwrap();
 }
 
-#[test]
-fn a_beginning_in_a_freeze_is_found_going_forward_and_without_an_emergency() {
-    let mut scene = begins();
+/// A freeze that is on.
+fn the_sale() -> Freeze {
     let moment = |text: &str| Moment::Once(text.parse().unwrap());
     let (from, to) = (moment("2026-11-01T00:00:00"), moment("2026-12-24T00:00:00"));
     let in_flight = InFlightAtFreeze::FinishHost;
-    let freeze = Freeze { reason: "the sale".into(), from, to, zone: "UTC".into(), in_flight };
-    scene.desired.fleet.policy.freezes.push(freeze);
+    Freeze { reason: "the sale".into(), from, to, zone: "UTC".into(), in_flight }
+}
+
+#[test]
+fn a_beginning_in_a_freeze_is_found_going_forward_and_without_an_emergency() {
+    let mut scene = begins();
+    scene.desired.fleet.policy.freezes.push(the_sale());
     breaks(&scene, "S9", "in a freeze: the sale");
     scene.desired.fleet.policy.freezes[0].in_flight = InFlightAtFreeze::FinishStage;
     keeps(&scene);
@@ -91,11 +95,7 @@ fn a_beginning_in_a_freeze_is_found_going_forward_and_without_an_emergency() {
 #[test]
 fn a_migration_that_its_host_remembers_is_found_again_in_a_freeze() {
     let mut scene = Scene::canary().until(ActionKind::Migrate, "deploy-01");
-    let moment = |text: &str| Moment::Once(text.parse().unwrap());
-    let (from, to) = (moment("2026-11-01T00:00:00"), moment("2026-12-24T00:00:00"));
-    let in_flight = InFlightAtFreeze::FinishHost;
-    let freeze = Freeze { reason: "the sale".into(), from, to, zone: "UTC".into(), in_flight };
-    scene.desired.fleet.policy.freezes.push(freeze);
+    scene.desired.fleet.policy.freezes.push(the_sale());
     breaks(&scene, "S9", "in a freeze: the sale");
     let job = scene.step(ActionKind::Migrate).action.job().map(|(name, _)| name.clone()).unwrap();
     scene.host("deploy-01").jobs.insert(job, 0);

@@ -159,7 +159,7 @@ fn a_drain_of_ours_is_taken_back_on_a_node_that_was_declared_out_before_the_host
     let mut began_anew = memory.clone();
     began_anew.claims.clear();
     assert_eq!(begins(&seen, &began_anew), ready, "a journal that is younger than the mark does not know");
-    memory.taken_out = [("web-01".into(), rows.iter().map(|row| (row.clone(), model::How::Drain)).collect())]
+    memory.taken_out = [("web-01".into(), rows.iter().map(|row| (row.clone(), TakenOutBy::Drain)).collect())]
         .into_iter()
         .collect();
     assert_eq!(begins(&seen, &memory), ready);

@@ -21,7 +21,7 @@ fn two_begun() -> (Desired, Observed, History) {
     let hosts = ["web-01", "web-02"];
     let row_of = |name: &str| RowId { node: "fe-02".into(), backend: "web".into(), server: name.into() };
     memory.taken_out =
-        hosts.iter().map(|name| ((*name).into(), [(row_of(name), model::How::Drain)].into())).collect();
+        hosts.iter().map(|name| ((*name).into(), [(row_of(name), TakenOutBy::Drain)].into())).collect();
     for name in hosts {
         let claim = step(&format!("claim-{name}"), name, Action::Claim { found: Default::default() });
         happens(&mut memory, start(), claim, Ok(Outcome::Changed(String::new())));
@@ -70,7 +70,7 @@ fn who_comes_back_for_another_one_leaves_maintenance_first_and_is_checked() {
     *row(&mut seen, "fe-02", "web-02") = up;
     let on = |node: &str, name: &str| RowId { node: node.into(), backend: "web".into(), server: name.into() };
     let out = [("fe-02", "web-01"), ("fe-01", "web-02")];
-    let taken_out = out.map(|(node, name)| (name.into(), [(on(node, name), model::How::Maint)].into()));
+    let taken_out = out.map(|(node, name)| (name.into(), [(on(node, name), TakenOutBy::Maint)].into()));
     memory.taken_out = taken_out.into_iter().collect();
     for (node, name) in out {
         let row = row(&mut seen, node, name);

@@ -62,14 +62,3 @@ fn where_our_mark_was_and_is_no_longer_nothing_that_is_out_is_ours() {
     host(&mut seen, "web-01").last_generation = Some(memory.generation);
     assert_eq!(next(&desired, &seen, &memory), renewed(&[]));
 }
-
-#[test]
-fn a_host_that_was_let_go_is_marked_anew() {
-    let desired = desired(10, "1.0", &["1.0"]);
-    let (seen, mut memory) = (observed(&desired, "1.0"), history());
-    happens(&mut memory, Action::Claim { found: Default::default() });
-    assert!(memory.marked.contains("web-01"));
-    happens(&mut memory, Action::Release);
-    assert!(memory.marked.is_empty());
-    assert_eq!(next(&desired, &seen, &memory), None);
-}

@@ -181,7 +181,7 @@ fn clients_bound_to_a_server_are_sent_elsewhere_when_nobody_is_there_or_the_time
 }
 
 fn out_by_us(node: &str) -> TakenOut {
-    [("web-01".into(), [(id(node), model::How::Drain)].into())].into_iter().collect()
+    [("web-01".into(), [(id(node), TakenOutBy::Drain)].into())].into_iter().collect()
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn a_host_that_does_not_run_what_it_has_is_not_made_ready_on_a_node_that_is_decl
     let out = row(&mut seen, "fe-02", "web-02");
     (out.admin, out.status) = (Admin::Drain, "DRAIN".into());
     let id = RowId { node: "fe-02".into(), backend: "web".into(), server: "web-02".into() };
-    memory.taken_out = [("web-02".into(), [(id, model::How::Drain)].into())].into_iter().collect();
+    memory.taken_out = [("web-02".into(), [(id, TakenOutBy::Drain)].into())].into_iter().collect();
     memory.claims.insert("web-02".into(), claim());
     let steps = |seen: &Observed| -> Vec<ActionKind> {
         let planned = plan(&desired, seen, &memory, start());

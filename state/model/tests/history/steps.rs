@@ -109,7 +109,9 @@ fn who_is_retired_without_our_mark_is_claimed_and_who_has_it_keeps_it() {
 #[test]
 fn who_is_out_was_never_put_into_maintenance_by_us_until_we_work_there() {
     let others = |history: &History| {
-        rows().iter().all(|row| history.taken_out.is_others_maintenance(&"web-01".into(), row))
+        let is_others = |row: &RowId, admin| history.taken_out.is_others(&"web-01".into(), row, admin);
+        assert!(!rows().iter().any(|row| is_others(row, Admin::Drain)), "a drain has one bit");
+        rows().iter().all(|row| is_others(row, Admin::Maint))
     };
     let mut history = history();
     assert!(!others(&history), "nothing is known of it");
