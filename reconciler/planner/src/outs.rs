@@ -18,19 +18,20 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
     }
     let serves = |row: &&RowView<'_>| row.admin() == Some(Admin::Ready) && host.elsewhere(row).is_none();
     let serving: BTreeSet<_> = host.rows.iter().filter(serves).map(RowView::id).collect();
-    // A row that is missing or points elsewhere is no traffic; a node that cannot be seen may well send some.
-    match rows_are_seen(host) {
-        Err(Wait { reason: Reason::RowMissing { .. } | Reason::RowElsewhere { .. }, .. }) | Ok(()) => {}
-        Err(wait) => return Next::Wait(wait),
-    }
     if serving.is_empty() {
-        return Next::DoneBut(Reason::HostOut { why: out.reason.clone(), until: out.until });
+        // A row that is missing or points elsewhere is no traffic; a node that cannot be seen may well send some.
+        return match rows_are_seen(host) {
+            Err(Wait { reason: Reason::RowMissing { .. } | Reason::RowElsewhere { .. }, .. }) | Ok(()) => {
+                Next::DoneBut(Reason::HostOut { why: out.reason.clone(), until: out.until })
+            }
+            Err(wait) => Next::Wait(wait),
+        };
     }
     if let Err(wait) = rows_are_fresh(host) {
         return Next::Wait(wait);
     }
     // What points elsewhere is not ours to move, now or when the host comes back.
     let elsewhere = host.rows.iter().filter(|row| host.elsewhere(row).is_some()).map(RowView::id);
-    let found = host.foreign_rows().into_iter().chain(elsewhere).collect();
+    let found = host.not_ours(survey).into_iter().chain(elsewhere).collect();
     Next::Leave(Action::Retire { rows: serving, found })
 }

@@ -128,7 +128,7 @@ fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: 
             .unwrap_or_else(|| work(survey, host, state, release, package)),
         ClaimView::Ours { current: false, found } => returning::renewed(survey, host, found),
         ClaimView::None | ClaimView::Other(_) => {
-            agent::busy(survey, host, state).map_or_else(|| admit(host), Next::Wait)
+            agent::busy(survey, host, state).map_or_else(|| admit(survey, host), Next::Wait)
         }
     }
 }
@@ -146,10 +146,10 @@ fn out_of_rotation(
 
 /// A claim records the rows that others have taken out: so every node must have been seen. Whether a moment ago is
 /// judged when its turn has come.
-fn admit(host: &HostView<'_>) -> Next {
+fn admit(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     match draining::rows_are_seen(host) {
         Err(wait) => Next::Wait(wait),
-        Ok(()) => Next::Admit(Action::Claim { found: host.foreign_rows() }),
+        Ok(()) => Next::Admit(Action::Claim { found: host.not_ours(survey) }),
     }
 }
 

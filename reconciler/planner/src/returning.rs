@@ -9,7 +9,7 @@ use model::{
 };
 
 use crate::agent;
-use crate::draining::{ids, leaving, no_longer_foreign, rows_are_fresh, rows_are_known};
+use crate::draining::{aside_is_read, ids, leaving, no_longer_foreign, rows_are_fresh, rows_are_known};
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
@@ -24,7 +24,7 @@ const WITHIN_WITHOUT_PROBE: SignedDuration = SignedDuration::from_secs(30);
 pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {
     match host.claim {
         ClaimView::None if agent::is_paused_by_us(state) => Next::Step(
-            Action::Claim { found: host.foreign_rows() },
+            Action::Claim { found: host.not_ours(survey) },
             "the configuration agent is still paused",
         ),
         ClaimView::None | ClaimView::Other(_) => at_rest(host, state),
@@ -44,14 +44,19 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
 /// another one.
 pub(crate) fn renewed(survey: &Survey<'_>, host: &HostView<'_>, found: &BTreeSet<RowId>) -> Next {
     let unmarked = host.state().filter(|state| state.claim.is_none());
-    if let Err(wait) = unmarked.map_or(Ok(()), |_| rows_are_fresh(host)) {
+    if let Err(wait) = unmarked.map_or(Ok(()), |_| rows_are_fresh(host).and_then(|()| aside_is_read(host))) {
         return Next::Wait(wait);
     }
     let was_marked = survey.history.marked.contains(host.name);
     let is_ended = was_marked && unmarked.is_some_and(|state| state.last_generation.is_some());
-    let is_ours = |row: &RowView<'_>| !is_ended && host.is_out_by_us(survey, row);
-    let foreign = |row: &&RowView<'_>| unmarked.is_some() && row.is_taken_out() && !is_ours(row);
-    let found = host.rows.iter().filter(foreign).map(RowView::id).chain(found.iter().cloned()).collect();
+    let by_us = |row: &RowView<'_>| match row.is_seen() {
+        true => host.is_out_by_us(survey, row),
+        false => survey.history.taken_out.how(host.name, &row.id()).is_some(),
+    };
+    let may_be_out = |row: &RowView<'_>| row.is_taken_out() || !row.is_seen();
+    let foreign = |row: &&RowView<'_>| may_be_out(row) && (is_ended || !by_us(row));
+    let rows = host.rows.iter().chain(&host.aside).filter(|_| unmarked.is_some());
+    let found = rows.filter(foreign).map(RowView::id).chain(found.iter().cloned()).collect();
     Next::Step(Action::Claim { found }, "renew our mark")
 }
 
@@ -194,6 +199,9 @@ fn let_go(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Next {
 pub(crate) fn given_back(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Option<Next> {
     if let ClaimView::Ours { current: false, found } = host.claim {
         return Some(renewed(survey, host, found));
+    }
+    if let Some(next) = no_longer_foreign(survey, host) {
+        return Some(next);
     }
     let well = host.state().is_some_and(|state| {
         let runs = |release: &Version| {

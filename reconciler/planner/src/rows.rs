@@ -35,6 +35,11 @@ impl RowView<'_> {
         self.row.is_some_and(Row::may_take_traffic)
     }
 
+    /// Whether its node was seen, with this row or without it.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.fact.is_some_and(|fact| fact.value.is_ok())
+    }
+
     /// By command, whoever gave it.
     pub(crate) fn is_taken_out(&self) -> bool {
         matches!(self.admin(), Some(Admin::Drain | Admin::Maint))

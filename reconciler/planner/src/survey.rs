@@ -389,6 +389,14 @@ impl<'a> HostView<'a> {
             .collect()
     }
 
+    /// What a first mark calls somebody else's: what others have taken out, and what cannot be seen, which may be out as well,
+    /// unless that was us. Should it serve when it is seen, it is ours to move.
+    pub(crate) fn not_ours(&self, survey: &Survey<'_>) -> BTreeSet<RowId> {
+        let by_us = |row: &RowId| survey.history.taken_out.how(self.name, row).is_some();
+        let unseen = self.rows.iter().chain(&self.aside).filter(|row| !row.is_seen());
+        unseen.map(RowView::id).filter(|row| !by_us(row)).chain(self.foreign_rows()).collect()
+    }
+
     /// Rows that are ours to move: not taken out by somebody else before we came.
     pub(crate) fn our_rows(&self) -> impl Iterator<Item = &RowView<'a>> {
         let found = match self.claim {

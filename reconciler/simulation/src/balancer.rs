@@ -27,6 +27,12 @@ pub(crate) enum TakenBy {
     Unclear,
 }
 
+impl TakenBy {
+    pub(crate) fn may_be_us(self) -> bool {
+        matches!(self, Self::Us | Self::Unclear)
+    }
+}
+
 /// A server of a backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
@@ -53,8 +59,8 @@ pub(crate) struct Server {
     pub(crate) left_ms: Option<u64>,
     /// When it last came back into rotation without us.
     pub(crate) undone_ms: Option<u64>,
-    /// When HAProxy last forgot that we had taken it out.
-    pub(crate) forgot_us_ms: Option<u64>,
+    /// When a reload or a person last undid that we had taken it out, as far as anybody can tell.
+    pub(crate) ours_undone_ms: Option<u64>,
     serving: bool,
     /// Sessions that come and go while in rotation.
     steady: u64,
@@ -134,7 +140,7 @@ impl Server {
             came_ms: None,
             left_ms: None,
             undone_ms: None,
-            forgot_us_ms: None,
+            ours_undone_ms: None,
             serving: weight > 0,
             steady: if weight > 0 { steady } else { 0 },
             bound: 0,
@@ -197,7 +203,7 @@ impl Server {
             epoch: self.epoch + 1,
             check: RowCheck::Pending,
             undone_ms: Some(now_ms),
-            forgot_us_ms: (self.taken_by == TakenBy::Us).then_some(now_ms).or(self.forgot_us_ms),
+            ours_undone_ms: self.taken_by.may_be_us().then_some(now_ms).or(self.ours_undone_ms),
             left_ms: self.left_ms,
             came_ms: came.then_some(now_ms).or(self.came_ms),
             ..Self::configured(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{
     Action, Activate, Admin, Claim, HealthState, HostName, HostState, ReadyBecause, Role, RowId, Running,
-    Service, Step,
+    Service, Step, TakenOut,
 };
 
 use super::evidence::{Evidence, Mark, Target, target};
@@ -133,10 +133,15 @@ fn runs(role: &Role, state: &HostState, step: &Step, service: &Service) -> bool 
 fn is_given_back(evidence: &Evidence<'_>, step: &Step, mark: Mark<'_>, found: &mut Findings) {
     if let (Mark::Ours { found: foreign, .. }, Some(role)) = (mark, evidence.role(step)) {
         let taken_out = &evidence.history.taken_out;
-        let theirs = |row: &RowId| {
-            evidence.row(row).is_some_and(|seen| taken_out.is_others(&step.host, row, seen.admin))
+        let is = |row: &RowId, whose: fn(&TakenOut, &HostName, &RowId, Admin) -> bool| {
+            evidence.row(row).is_some_and(|seen| whose(taken_out, &step.host, row, seen.admin))
         };
-        if let Some(row) = rows_out(evidence, role, &step.host).difference(foreign).find(|row| !theirs(row)) {
+        // The mark may still call somebody else's what we have taken out since.
+        let ours = |row: &&RowId| match foreign.contains(*row) {
+            true => is(row, TakenOut::has),
+            false => !is(row, TakenOut::is_others),
+        };
+        if let Some(row) = rows_out(evidence, role, &step.host).iter().find(ours) {
             found.step(Promise::S12, step, format_args!("leaves {row} out of rotation"));
         }
     }

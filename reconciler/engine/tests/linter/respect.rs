@@ -74,6 +74,10 @@ fn a_mark_goes_when_every_row_of_ours_is_back() {
     breaks(&scene, "S12", "leaves web/web-01 on fe-01 out of rotation");
     scene.host("web-01").claim.as_mut().unwrap().found = [row("fe-01", "web-01")].into();
     keeps(&scene);
+    // Its owner has given it back since, and we have taken it out.
+    let retired = [(row("fe-01", "web-01"), TakenOutBy::Retire)];
+    scene.history.taken_out = [("web-01".into(), retired.into())].into_iter().collect();
+    breaks(&scene, "S12", "leaves web/web-01 on fe-01 out of rotation");
 }
 
 /// A fleet with a configuration agent.

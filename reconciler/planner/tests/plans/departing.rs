@@ -53,6 +53,28 @@ fn a_host_that_is_declared_out_is_drained_where_its_rows_point_to_it_and_counts_
     assert_eq!(claims, [("web-02", ActionKind::Claim)], "{:?}", planned.waiting);
 }
 
+#[test]
+fn a_host_that_is_declared_out_leaves_where_it_can_be_seen() {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    desired.exceptions.outs = vec![out("web-01")];
+    let mut seen = observed(&desired, "1.0");
+    let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.nodes.get_mut("fe-02").unwrap().value = Err(gone);
+    let row_on = |node: &str| {
+        BTreeSet::from([RowId { node: node.into(), backend: "web".into(), server: "web-01".into() }])
+    };
+    let planned = plan(&desired, &seen, &history(), start());
+    let actions: Vec<_> = on(&planned, "web-01").iter().map(|step| step.action.clone()).collect();
+    assert_eq!(actions, [Action::Retire { rows: row_on("fe-01"), found: row_on("fe-02") }]);
+    // Then it is told that it may serve where nobody sees it.
+    let drained = row(&mut seen, "fe-01", "web-01");
+    (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
+    let planned = plan(&desired, &seen, &history(), start());
+    assert_eq!(planned.steps, []);
+    let told = |waiting: &Waiting| matches!(waiting.reason, Reason::NodeUnknown { .. });
+    assert!(planned.waiting.iter().any(told), "{:?}", planned.waiting);
+}
+
 /// web-01 was upgraded and drained by us, and was not well in time.
 fn not_well_in_time() -> (Desired, Observed, History, jiff::Timestamp) {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
@@ -253,7 +275,8 @@ fn a_mark_says_what_others_have_taken_out_on_a_node_that_is_declared_out_where_i
     assert_eq!(begins(&seen), (None, true), "it is read once more");
     let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
     seen.nodes.get_mut("fe-02").unwrap().value = Err(gone);
-    assert_eq!(begins(&seen).0, with([].into()), "it may be dead");
+    let theirs = RowId { node: "fe-02".into(), backend: "web".into(), server: "web-01".into() };
+    assert_eq!(begins(&seen).0, with([theirs].into()), "it may be dead, and somebody may have taken it out");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use model::*;
 use planner::plan;
 
-use crate::fleet::{desired, history, host, observed, row, start, step};
+use crate::fleet::{desired, history, host, observed, row, start, step, version, web_is_next};
 
 fn id(node: &str) -> RowId {
     RowId { node: node.into(), backend: "web".into(), server: "web-01".into() }
@@ -61,4 +61,47 @@ fn where_our_mark_was_and_is_no_longer_nothing_that_is_out_is_ours() {
     memory.marked.clear();
     host(&mut seen, "web-01").last_generation = Some(memory.generation);
     assert_eq!(next(&desired, &seen, &memory), renewed(&[]));
+}
+
+fn gone(seen: &mut Observed, node: &str) {
+    let unknown = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.nodes.get_mut(node).unwrap().value = Err(unknown);
+}
+
+#[test]
+fn what_cannot_be_seen_when_a_host_comes_back_from_being_out_is_ours_only_where_we_retired_it() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    let found = Default::default();
+    happens(&mut memory, Action::Retire { rows: [id("fe-01")].into(), found });
+    shows(&mut seen, "fe-01", Admin::Drain);
+    gone(&mut seen, "fe-02");
+    let renewed = |found: &[RowId]| Some(Action::Claim { found: found.iter().cloned().collect() });
+    assert_eq!(next(&desired, &seen, &memory), renewed(&[id("fe-02")]));
+    let found = Default::default();
+    happens(&mut memory, Action::Retire { rows: [id("fe-02")].into(), found });
+    assert_eq!(next(&desired, &seen, &memory), renewed(&[]));
+}
+
+#[test]
+fn a_host_that_may_not_leave_is_not_let_go_while_its_mark_calls_somebody_elses_what_we_have_retired() {
+    let mut desired = desired(10, "1.1", &["1.0", "1.1"]);
+    let word = |word: &str| Argv(vec![word.into()]);
+    let (pause, resume, active) = (word("stop"), word("start"), word("is-active"));
+    desired.fleet.policy.config_agent = Some(ConfigAgent { pause, resume, active, busy: None, pin: None });
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    happens(&mut memory, Action::Claim { found: [id("fe-01")].into() });
+    let found = Default::default();
+    happens(&mut memory, Action::Retire { rows: [id("fe-01")].into(), found });
+    let state = host(&mut seen, "web-01");
+    state.claim = memory.claims.get("web-01").cloned();
+    state.staged = [("shop".into(), [version("1.1")].into())].into();
+    state.agent = Some(AgentState { active: true, busy: false, paused_by_us: false });
+    shows(&mut seen, "fe-01", Admin::Drain);
+    web_is_next(&desired, &mut seen);
+    // Somebody else's maintenance leaves no room for it.
+    let taken = row(&mut seen, "fe-02", "web-05");
+    (taken.admin, taken.status) = (Admin::Maint, "MAINT".into());
+    let ours = Action::Claim { found: Default::default() };
+    assert_eq!(next(&desired, &seen, &memory), Some(ours));
 }

@@ -80,7 +80,7 @@ impl State {
             self.violated(Promise::S4, what);
         }
         let late = match key.kind {
-            JobKind::PostMigration => self.late_host(&desired, &key.version, noticed_ms),
+            JobKind::PostMigration => self.late_host(&desired, step, &key.version, noticed_ms),
             JobKind::PreMigration | JobKind::Check { .. } => None,
         };
         if let Some(host) = late {
@@ -93,11 +93,17 @@ impl State {
 
     /// A host that counts and runs something from before `version`, unless somebody has brought it there so lately that nobody
     /// could know.
-    fn late_host(&self, desired: &Desired, version: &Version, noticed_ms: u64) -> Option<HostName> {
-        let now = self.clock.at(self.now_ms);
+    fn late_host(
+        &self,
+        desired: &Desired,
+        step: &Step,
+        version: &Version,
+        noticed_ms: u64,
+    ) -> Option<HostName> {
+        let decided = self.clock.at(self.decided_at_ms(step));
         let wanted = desired.rank(version)?;
         let counted =
-            desired.fleet.hosts().filter(|(_, host)| desired.exceptions.host_out(host, now).is_none());
+            desired.fleet.hosts().filter(|(_, host)| desired.exceptions.host_out(host, decided).is_none());
         let late = |(role, name): &(&Role, &HostName)| {
             let Some(host) = self.hosts.get(*name) else { return false };
             !host.was_changed_since(noticed_ms)
