@@ -54,17 +54,28 @@ pub(crate) fn leaving(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> 
     Some(Next::Leave(Action::Drain { rows: serving }))
 }
 
-/// Rows that were out when we came, and that their owner has given back: they serve, or we retired them since, also where the
-/// node was declared out after that. They are ours to move, which the mark has to say; none: nothing changed.
+/// What our mark has to say no longer; none: nothing changed.
 pub(crate) fn no_longer_foreign(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let ClaimView::Ours { found, .. } = host.claim else { return None };
-    let serving = host.rows.iter().filter(|row| row.admin() == Some(Admin::Ready));
-    let ours = host.rows.iter().chain(&host.aside).filter(|row| host.is_out_by_us(survey, row));
-    let given_back = serving.chain(ours).map(RowView::id).filter(|row| found.contains(row));
-    let given_back: BTreeSet<RowId> = given_back.collect();
+    let given_back = given_back_since(survey, host, found);
     let found = found.difference(&given_back).cloned().collect();
     let why = "rows that others had taken out serve again";
     (!given_back.is_empty()).then_some(Next::Step(Action::Claim { found }, why))
+}
+
+/// Rows that were out when we came, and that their owner has given back: they serve, or we retired them since, also where the
+/// node was declared out after that. They are ours to move.
+pub(crate) fn given_back_since(
+    survey: &Survey<'_>,
+    host: &HostView<'_>,
+    found: &BTreeSet<RowId>,
+) -> BTreeSet<RowId> {
+    if found.is_empty() {
+        return BTreeSet::new();
+    }
+    let serving = host.rows.iter().filter(|row| row.admin() == Some(Admin::Ready));
+    let ours = host.rows.iter().chain(&host.aside).filter(|row| host.is_out_by_us(survey, row));
+    serving.chain(ours).map(RowView::id).filter(|row| found.contains(row)).collect()
 }
 
 /// Every row of the host is seen, fresh, and points to it.

@@ -9,7 +9,9 @@ use model::{
 };
 
 use crate::agent;
-use crate::draining::{aside_is_read, ids, leaving, no_longer_foreign, rows_are_fresh, rows_are_known};
+use crate::draining::{
+    aside_is_read, given_back_since, ids, leaving, no_longer_foreign, rows_are_fresh, rows_are_known,
+};
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
@@ -56,7 +58,8 @@ pub(crate) fn renewed(survey: &Survey<'_>, host: &HostView<'_>, found: &BTreeSet
     let may_be_out = |row: &RowView<'_>| row.is_taken_out() || !row.is_seen();
     let foreign = |row: &&RowView<'_>| may_be_out(row) && (is_ended || !by_us(row));
     let rows = host.rows.iter().chain(&host.aside).filter(|_| unmarked.is_some());
-    let found = rows.filter(foreign).map(RowView::id).chain(found.iter().cloned()).collect();
+    let given_back = if is_ended { BTreeSet::new() } else { given_back_since(survey, host, found) };
+    let found = rows.filter(foreign).map(RowView::id).chain(found.difference(&given_back).cloned()).collect();
     Next::Step(Action::Claim { found }, "renew our mark")
 }
 

@@ -3,7 +3,7 @@
 use model::{Action, Admin, BackendId, HostName, RowId, StepId, Version};
 
 use crate::balancer::{RowKey, TakenBy};
-use crate::host::{Keys, Link, Phase};
+use crate::host::{Host, Keys, Link, Phase};
 use crate::state::{Due, State};
 use crate::world::SimWorld;
 
@@ -151,11 +151,11 @@ impl SimWorld {
         }
     }
 
-    /// A person drains the rest of a host that is out on some nodes, when its packages are not wholly installed.
-    pub fn person_takes_out_half_installed(&self, host: &HostName) {
+    /// A person drains the rest of a host that is out on some nodes, when its packages are not wholly installed, or do not run.
+    pub fn person_takes_out_half_upgraded(&self, host: &HostName) {
         let rows: Vec<(RowId, Admin)> = {
             let state = self.state();
-            let half = state.hosts.get(host).is_some_and(|host| !host.whole());
+            let half = state.hosts.get(host).is_some_and(Host::is_half_upgraded);
             let rows = state.rows_of(host).into_iter().filter(|_| half);
             let seen = |(node, key): (HostName, RowKey)| {
                 let admin = state.nodes.get(&node)?.rows.get(&key)?.admin;

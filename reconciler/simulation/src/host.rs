@@ -251,6 +251,11 @@ impl Host {
         !self.interrupted && self.packages.values().all(|package| package.phase == Phase::Installed)
     }
 
+    /// Whether its packages are not wholly installed, or its services do not run them.
+    pub(crate) fn is_half_upgraded(&self) -> bool {
+        !self.whole() || self.installed().is_some_and(|installed| !self.runs(installed))
+    }
+
     /// Whether somebody has changed the packages so lately that nobody could know.
     pub(crate) fn was_changed_since(&self, noticed_ms: u64) -> bool {
         self.installed_by_us.is_none() && self.unpacked_ms > noticed_ms

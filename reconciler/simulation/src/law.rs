@@ -20,6 +20,8 @@ pub(crate) struct Law {
     said: BTreeMap<CommitId, Said>,
     /// What the service told that it has accepted.
     in_force: BTreeMap<EnvironmentName, CommitId>,
+    /// The targets of those commits, oldest first.
+    targets: BTreeMap<EnvironmentName, Vec<Version>>,
     /// Events that were read already.
     read: usize,
     /// The generation of the newest service.
@@ -47,6 +49,7 @@ impl Law {
             journal,
             said: BTreeMap::new(),
             in_force: BTreeMap::new(),
+            targets: BTreeMap::new(),
             read: 0,
             newest: Generation(0),
             pauses: BTreeMap::new(),
@@ -62,6 +65,7 @@ impl Law {
 
     /// What the commit that wants a step says; none: there is no such commit, or it is not valid.
     pub(crate) fn of(&mut self, step: &Step) -> Option<Arc<Desired>> {
+        self.read_on();
         self.said(&step.commit, &step.environment)
     }
 
@@ -105,6 +109,13 @@ impl Law {
     pub(crate) fn in_flight_since(&mut self, step: &Step) -> Option<Timestamp> {
         self.read_on();
         self.in_flight.get(&step.id).copied()
+    }
+
+    /// Versions that were targets after another one, which was one as well, in the order in which the service accepted them.
+    pub(crate) fn targets_after(&self, environment: &EnvironmentName, version: &Version) -> &[Version] {
+        let targets = self.targets.get(environment).map_or(&[][..], Vec::as_slice);
+        let at = targets.iter().position(|target| target == version);
+        at.and_then(|at| targets.get(at + 1..)).unwrap_or_default()
     }
 
     /// Whether the commit that wants a step was ever in force.
@@ -199,7 +210,13 @@ impl Law {
             self.follow_stages(recorded.at, &recorded.event);
             match recorded.event {
                 Event::ServiceStarted { generation, .. } => self.newest = generation,
-                Event::Accepted { environment, commit, .. } => {
+                Event::Accepted { environment, commit, version, canary, .. } => {
+                    let targets = self.targets.entry(environment.clone()).or_default();
+                    for version in [version].into_iter().chain(canary) {
+                        if !targets.contains(&version) {
+                            targets.push(version);
+                        }
+                    }
                     self.in_force.insert(environment, commit);
                 }
                 Event::Paused { environment, until, .. } => {

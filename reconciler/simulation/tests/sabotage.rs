@@ -19,7 +19,7 @@ const TABLE: [(Sabotage, u64, Catcher); 25] = [
     (NoMigrations,           10, By(S4)),
     (LeftBehind,              2, Liveness),
     (VetoIgnoredGoingBack,  359, By(S5)),
-    (OlderGenerationObeyed,   3, By(S6)),
+    (OlderGenerationObeyed,  12, By(S6)),
     (MigratedAgain,         297, Liveness),
     (AnswerTakenForFailure,  13, By(S7)),
     (OldGateReading,        258, By(S8)),

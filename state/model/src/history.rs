@@ -245,7 +245,11 @@ impl History {
     /// An interrupted step may have had its effect: remember what makes the next look right.
     fn assume_begun(&mut self, at: Timestamp, step: &Step) {
         match &step.action {
-            Action::Claim { found } => self.claim(at, step, found.clone()),
+            // The mark may still say what it said before.
+            Action::Claim { found } => {
+                let before = self.claims.get(&step.host).map(|claim| claim.found.clone());
+                self.claim(at, step, found.iter().cloned().chain(before.unwrap_or_default()).collect());
+            }
             Action::Drain { .. } | Action::Maint { .. } => {
                 self.drained.entry(step.host.clone()).or_insert(at);
             }

@@ -6,6 +6,8 @@
 //! `prove --seeds N --keep-going` does not stop there: it names every seed whose life goes wrong, and ends with 1 when there
 //! was one.
 //!
+//! `--harsh`, with any of these: lives in which more goes wrong, and mostly at the same places.
+//!
 //! A life that went wrong is made smaller, after `--seeds`, or by `prove --seed S --shrink`: what is left of its scenario,
 //! and all of what happens in it, is told.
 //!
@@ -27,7 +29,19 @@ use simulation::{Catch, Catcher, Ending, Lived, Sabotage, Scenario, Size, Tally,
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: prove --seeds N [--from SEED] [--keep-going] | prove --seed SEED [--shrink] | prove --sabotage [--seeds N]";
+const USAGE: &str = "usage: prove [--harsh] --seeds N [--from SEED] [--keep-going] | prove [--harsh] --seed SEED [--shrink] | prove --sabotage [--seeds N]";
+
+/// What a seed means.
+#[derive(Clone, Copy)]
+struct Draw {
+    harsh: bool,
+}
+
+impl Draw {
+    fn of(self, seed: u64) -> Scenario {
+        if self.harsh { Scenario::harsh(seed) } else { Scenario::drawn(seed) }
+    }
+}
 
 /// How many lives a defect may hide in.
 const HUNTED: u64 = 500;
@@ -39,11 +53,13 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (mut seeds, mut from, mut seed) = (None, 1, None);
     let (mut sabotage, mut shrinks, mut keeps_going) = (false, false, false);
+    let mut draw = Draw { harsh: false };
     while let Some(name) = arguments.next() {
         match name.as_str() {
             "--sabotage" => sabotage = true,
             "--shrink" => shrinks = true,
             "--keep-going" => keeps_going = true,
+            "--harsh" => draw.harsh = true,
             _ => match (name.as_str(), arguments.next().and_then(|number| number.parse::<u64>().ok())) {
                 ("--seeds", Some(number)) => seeds = Some(number),
                 ("--from", Some(number)) => from = number,
@@ -54,9 +70,9 @@ fn main() -> ExitCode {
     }
     match (seeds, seed) {
         (seeds, None) if sabotage && !shrinks => hunt(seeds.unwrap_or(HUNTED)),
-        (None, Some(seed)) if shrinks && !sabotage => one_made_smaller(seed),
-        (None, Some(seed)) if !sabotage => one(seed),
-        (Some(seeds), None) if !shrinks => many(from, seeds, keeps_going),
+        (None, Some(seed)) if shrinks && !sabotage => one_made_smaller(draw, seed),
+        (None, Some(seed)) if !sabotage => told_whole(draw, &draw.of(seed)),
+        (Some(seeds), None) if !shrinks => many(draw, from, seeds, keeps_going),
         _ => usage(),
     }
 }
@@ -103,41 +119,38 @@ fn hunt(seeds: u64) -> ExitCode {
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn one(seed: u64) -> ExitCode {
-    told_whole(seed, &Scenario::drawn(seed))
-}
-
 /// Lives a scenario, and prints all of it.
-fn told_whole(seed: u64, scenario: &Scenario) -> ExitCode {
+fn told_whole(draw: Draw, scenario: &Scenario) -> ExitCode {
     println!("{scenario}");
     let lived = lived(scenario, None, true);
     for recorded in &lived.journal {
         println!("journal {} {} {:?}", recorded.seq, recorded.at, recorded.event);
     }
-    println!("seed {seed}: {} events in {:.1} s of its time", lived.events, lived.took.as_secs_f64());
-    tell(seed, &lived.ending)
+    let (seed, took) = (scenario.seed, lived.took.as_secs_f64());
+    println!("seed {seed}: {} events in {took:.1} s of its time", lived.events);
+    tell(draw, seed, &lived.ending)
 }
 
-fn one_made_smaller(seed: u64) -> ExitCode {
-    match lived(&Scenario::drawn(seed), None, false).ending.caught_by() {
-        Some(by) => told_smaller(seed, by),
-        None => tell(seed, &Ending::Kept),
+fn one_made_smaller(draw: Draw, seed: u64) -> ExitCode {
+    match lived(&draw.of(seed), None, false).ending.caught_by() {
+        Some(by) => told_smaller(draw, seed, by),
+        None => tell(draw, seed, &Ending::Kept),
     }
 }
 
 /// Makes the life of a seed smaller while the same promise is broken, and prints all of what is left.
-fn told_smaller(seed: u64, by: Catcher) -> ExitCode {
+fn told_smaller(draw: Draw, seed: u64, by: Catcher) -> ExitCode {
     let mut lives = 0;
-    let small = shrink(Scenario::drawn(seed), |smaller| {
+    let small = shrink(draw.of(seed), |smaller| {
         lives += 1;
         lived(smaller, None, false).ending.caught_by() == Some(by)
     });
     println!("\nseed {seed}, made smaller in {lives} lives; {by} is broken still:");
-    told_whole(seed, &small)
+    told_whole(draw, &small)
 }
 
 /// Prints how a life ended.
-fn tell(seed: u64, ending: &Ending) -> ExitCode {
+fn tell(draw: Draw, seed: u64, ending: &Ending) -> ExitCode {
     match ending {
         Ending::Kept => {
             println!("seed {seed}: every promise kept");
@@ -150,21 +163,28 @@ fn tell(seed: u64, ending: &Ending) -> ExitCode {
             left.iter().for_each(|left| println!("  {left}"));
         }
     }
-    println!("again: cargo run --release -p tests --bin prove -- --seed {seed} [--shrink]");
+    let harsh = if draw.harsh { "--harsh " } else { "" };
+    println!("again: cargo run --release -p tests --bin prove -- {harsh}--seed {seed} [--shrink]");
     ExitCode::FAILURE
 }
 
 /// What the workers have in common.
 struct Race {
+    draw: Draw,
     next: AtomicU64,
     end: u64,
     broken: AtomicBool,
     keeps_going: bool,
 }
 
-fn many(from: u64, seeds: u64, keeps_going: bool) -> ExitCode {
-    let race =
-        Race { next: AtomicU64::new(from), end: from + seeds, broken: AtomicBool::new(false), keeps_going };
+fn many(draw: Draw, from: u64, seeds: u64, keeps_going: bool) -> ExitCode {
+    let race = Race {
+        draw,
+        next: AtomicU64::new(from),
+        end: from + seeds,
+        broken: AtomicBool::new(false),
+        keeps_going,
+    };
     let began = Instant::now();
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let results: Vec<Worked> = std::thread::scope(|scope| {
@@ -179,10 +199,10 @@ fn many(from: u64, seeds: u64, keeps_going: bool) -> ExitCode {
     all.print(began.elapsed());
     all.failed.sort_by_key(|(seed, _)| *seed);
     match all.failed.into_iter().next() {
-        Some((seed, ending)) if keeps_going => tell(seed, &ending),
+        Some((seed, ending)) if keeps_going => tell(draw, seed, &ending),
         Some((seed, ending)) => {
-            let told = tell(seed, &ending);
-            ending.caught_by().map_or(told, |by| told_smaller(seed, by))
+            let told = tell(draw, seed, &ending);
+            ending.caught_by().map_or(told, |by| told_smaller(draw, seed, by))
         }
         None => ExitCode::SUCCESS,
     }
@@ -206,7 +226,7 @@ impl Race {
             if seed >= self.end {
                 break;
             }
-            let scenario = Scenario::drawn(seed);
+            let scenario = self.draw.of(seed);
             let lived = lived(&scenario, None, false);
             worked.seeds += 1;
             worked.sizes.push(scenario.size());

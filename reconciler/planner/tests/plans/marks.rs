@@ -63,6 +63,20 @@ fn where_our_mark_was_and_is_no_longer_nothing_that_is_out_is_ours() {
     assert_eq!(next(&desired, &seen, &memory), renewed(&[]));
 }
 
+#[test]
+fn a_mark_is_renewed_without_what_we_have_taken_out_since() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    happens(&mut memory, Action::Claim { found: ["fe-01", "fe-02"].map(id).into() });
+    host(&mut seen, "web-01").claim = memory.claims.get("web-01").cloned();
+    let found = Default::default();
+    happens(&mut memory, Action::Retire { rows: [id("fe-01")].into(), found });
+    shows(&mut seen, "fe-01", Admin::Drain);
+    shows(&mut seen, "fe-02", Admin::Drain);
+    memory.generation = Generation(memory.generation.0 + 1);
+    assert_eq!(next(&desired, &seen, &memory), Some(Action::Claim { found: [id("fe-02")].into() }));
+}
+
 fn gone(seen: &mut Observed, node: &str) {
     let unknown = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
     seen.nodes.get_mut(node).unwrap().value = Err(unknown);

@@ -70,18 +70,24 @@ impl State {
         moves && !self.goes_back(desired, step)
     }
 
-    /// Whether a step's track goes back: some host of it has a version from after the step's.
+    /// Whether a step's track goes back: some host of it has a version from after the step's, by git, or where git's history was
+    /// rewritten, by what was in force.
     pub(crate) fn goes_back(&self, desired: &Desired, step: &Step) -> bool {
         let track = desired.fleet.role_of(&step.host).map_or_else(model::Track::default, |role| role.track);
         let Some(wanted) = desired.rank(&step.version) else { return false };
         if desired.direction == Some(model::Direction::Back) && step.version == desired.target {
             return true;
         }
+        let later =
+            self.law.as_ref().map_or(&[][..], |law| law.targets_after(&step.environment, &step.version));
+        let is_later = |role: &Role, version: &Version| match rank_of(desired, role, version) {
+            Some(rank) => rank > wanted,
+            None => later.iter().any(|later| role.package_version(later, "bookworm") == *version),
+        };
         let mut of_track = desired.fleet.hosts().filter(|(role, _)| role.track == track);
         of_track.any(|(role, name)| {
             let Some(host) = self.hosts.get(name) else { return false };
-            let versions = host.installed().into_iter().chain(running(host));
-            versions.filter_map(|version| rank_of(desired, role, version)).any(|rank| rank > wanted)
+            host.installed().into_iter().chain(running(host)).any(|version| is_later(role, version))
         })
     }
 }

@@ -19,7 +19,7 @@ pub struct Happening {
 impl Happening {
     /// Four times as late, and for as long where people decided it: releases end, their post-deployment migrations run, and
     /// what is wanted then is another matter than in the midst of a rollout.
-    pub(crate) fn comes_slowly(&mut self) {
+    pub fn comes_slowly(&mut self) {
         self.at_ms = FIRST_MS + 4 * (self.at_ms - FIRST_MS);
         if matches!(self.what, What::Deed(..)) {
             self.for_ms *= 4;
@@ -198,7 +198,7 @@ pub enum Deed {
     Retry,
 }
 
-const FAULTS: &[Fault] = &[
+pub(crate) const FAULTS: &[Fault] = &[
     Fault::Down,
     Fault::Hung,
     Fault::CutOff,
@@ -246,7 +246,7 @@ const FAULTS: &[Fault] = &[
     Fault::ClockBack,
 ];
 
-const DEEDS: &[Deed] = &[
+pub(crate) const DEEDS: &[Deed] = &[
     Deed::Bump,
     Deed::Revert,
     Deed::Canary,
@@ -295,11 +295,11 @@ pub(crate) fn drawn(chance: &mut Chance, until_ms: u64) -> Vec<Happening> {
     happenings
 }
 
-fn draw_which(chance: &mut Chance) -> Which {
+pub(crate) fn draw_which(chance: &mut Chance) -> Which {
     u8::try_from(chance.below(256)).unwrap_or(0)
 }
 
-fn moment(chance: &mut Chance, until_ms: u64, what: impl FnOnce(Which) -> What) -> Happening {
+pub(crate) fn moment(chance: &mut Chance, until_ms: u64, what: impl FnOnce(Which) -> What) -> Happening {
     let which = draw_which(chance);
     Happening {
         at_ms: FIRST_MS + chance.below(until_ms),

@@ -258,7 +258,7 @@ impl<'a> Life<'a> {
     /// For the histogram a few lives are asked what the service waits for, whenever something happens: it costs as much as a
     /// plan each time.
     fn is_asked(&self) -> bool {
-        self.scenario.seed % 4 == 0
+        self.scenario.seed % 16 == 0
     }
 
     pub(crate) fn is_broken(&self) -> bool {

@@ -5,6 +5,7 @@ mod bent;
 mod calm;
 mod deeds;
 mod happening;
+mod harsh;
 mod life;
 mod person;
 mod sabotage;

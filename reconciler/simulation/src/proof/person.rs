@@ -91,7 +91,7 @@ impl Life<'_> {
                 let allow = Allow { past_post_migrations_of, reason };
                 self.edits_of(environment, |desired| desired.exceptions.allow = Some(allow));
             }
-            Reason::BelowFloor(_) => self.takes_out_what_is_half_installed(subject),
+            Reason::BelowFloor(_) => self.takes_out_what_is_half_upgraded(subject),
             Reason::Paused { .. } => self.says_of(environment, Word::Resume).await,
             Reason::JournalLost { .. } | Reason::ClaimedByOther { .. } | Reason::RunningUnknown { .. } => {
                 self.says_of(environment, Word::Adopt).await;
@@ -115,10 +115,10 @@ impl Life<'_> {
         self.journal_lacks && self.journal.events().iter().any(found)
     }
 
-    /// A host that somebody made ready with half a package can neither come back nor, where others are out, leave.
-    fn takes_out_what_is_half_installed(&self, subject: &Subject) {
+    /// A host that somebody made ready in the middle of its upgrade can neither come back nor, where others are out, leave.
+    fn takes_out_what_is_half_upgraded(&self, subject: &Subject) {
         if let Subject::Host(host) = subject {
-            self.world.person_takes_out_half_installed(host);
+            self.world.person_takes_out_half_upgraded(host);
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::chance::Chance;
 use crate::pace::{Pace, Span};
 use crate::proof::happening::{self, Deed, Happening, What};
+use crate::proof::harsh;
 use crate::proof::shape::Shape;
 
 /// For how long things go wrong, in the world's time.
@@ -72,14 +73,22 @@ impl Scenario {
 
     /// What a seed means. The same for ever on every machine, as long as this function stays.
     pub fn drawn(seed: u64) -> Self {
+        Self::with(seed, happening::drawn(&mut Chance::stream(seed, "happenings"), TROUBLED_MS))
+    }
+
+    /// As [`Self::drawn`], of the same fleet, with more that goes wrong, mostly at the same places.
+    pub fn harsh(seed: u64) -> Self {
+        Self::with(seed, harsh::happenings(&mut Chance::stream(seed, "harsh"), TROUBLED_MS))
+    }
+
+    fn with(seed: u64, mut happenings: Vec<Happening>) -> Self {
         let mut chance = Chance::stream(seed, "scenario");
         let shape =
             Shape::drawn(&mut Chance::stream(seed, "shape"), &mut Chance::stream(seed, "more of the shape"));
         let often = |chance: &mut Chance| if chance.one_in(3) { chance.below(60) } else { 0 };
         let mishaps =
             Mishaps { lost: often(&mut chance), late: often(&mut chance), repeated: often(&mut chance) };
-        let mut happenings = happening::drawn(&mut Chance::stream(seed, "happenings"), TROUBLED_MS);
-        if Chance::stream(seed, "how slowly").one_in(8) {
+        if Chance::stream(seed, "how slowly").one_in(16) {
             happenings.iter_mut().for_each(Happening::comes_slowly);
         }
         let ends_anew = Chance::stream(seed, "the end").one_in(8);

@@ -6,9 +6,23 @@ mod rotation;
 
 use simulation::{Deed, Ending, Fault, Happening, Scenario, What, live};
 
-/// Both ways, whichever was drawn: with a new version at the end, and with what git wants by then.
+/// Seeds that were found when one life in eight went on four times as long, and not one in sixteen.
+const SLOW: [u64; 16] = [
+    19, 97, 268, 857, 407_691, 504_835, 511_573, 512_917, 576_432, 3_007_042, 3_007_553, 3_008_424,
+    3_009_570, 10_028_197, 20_170_960, 20_334_994,
+];
+
 fn lives(seed: u64) -> Result<(), String> {
-    let ending = |ends_anew| ends_well(&Scenario { ends_anew, ..Scenario::drawn(seed) });
+    let mut drawn = Scenario::drawn(seed);
+    if SLOW.contains(&seed) {
+        drawn.happenings.iter_mut().for_each(Happening::comes_slowly);
+    }
+    both_ways(&drawn)
+}
+
+/// Whichever was drawn: with a new version at the end, and with what git wants by then.
+fn both_ways(drawn: &Scenario) -> Result<(), String> {
+    let ending = |ends_anew| ends_well(&Scenario { ends_anew, ..drawn.clone() });
     ending(true).and_then(|()| ending(false))
 }
 
@@ -26,6 +40,12 @@ fn ends_well(scenario: &Scenario) -> Result<(), String> {
 fn all_live(seeds: impl IntoIterator<Item = u64>) {
     let failed: Vec<String> = seeds.into_iter().filter_map(|seed| lives(seed).err()).collect();
     assert_eq!(failed, Vec::<String>::new());
+}
+
+/// As [`all_live`], of lives in which more goes wrong.
+fn all_live_harshly(seeds: impl IntoIterator<Item = u64>) {
+    let failed = seeds.into_iter().filter_map(|seed| both_ways(&Scenario::harsh(seed)).err());
+    assert_eq!(failed.collect::<Vec<String>>(), Vec::<String>::new());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Versions, migrations, freezes, marks and what several services remember.
 
-use crate::all_live;
+use crate::{all_live, all_live_harshly};
 
 #[test]
 fn a_wall_clock_that_goes_back_makes_no_old_fact_new() {
@@ -176,4 +176,9 @@ fn a_migration_that_a_lost_journal_told_of_is_found_again_in_a_freeze() {
 #[test]
 fn a_gate_that_nobody_needed_until_now_is_asked_before_a_stage_begins() {
     all_live([27269820]);
+}
+
+#[test]
+fn the_way_back_from_what_git_no_longer_knows_needs_no_migrations() {
+    all_live_harshly([58147]);
 }

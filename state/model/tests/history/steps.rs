@@ -141,6 +141,17 @@ fn what_a_mark_newly_calls_somebody_elses_was_taken_out_by_us_no_more() {
 }
 
 #[test]
+fn a_mark_of_which_nobody_heard_may_still_call_somebody_elses_what_the_one_before_did() {
+    let mut history = history();
+    let theirs: BTreeSet<RowId> = [row("fe-01")].into();
+    started(&mut history, 1, &step("first", Action::Claim { found: theirs.clone() }));
+    finished(&mut history, 2, "first", Ok(Outcome::Changed(String::new())));
+    started(&mut history, 3, &step("second", Action::Claim { found: BTreeSet::new() }));
+    history.apply(at(9), &service(4)).unwrap();
+    assert_eq!(history.claims["web-01"].found, theirs);
+}
+
+#[test]
 fn a_mark_is_known_to_have_been_there_when_it_was_answered() {
     let mut history = history();
     done(&mut history, 1, &step("s1", claim()), Err(failure(FailureKind::Interrupted)));
