@@ -92,7 +92,7 @@ impl Life<'_> {
             process.world.process_stands_still(false);
         }
         if let Some(process) = self.superseded.take() {
-            process.dead.cancel();
+            process.dies();
         }
         self.tend();
         self.tells_whether_it_works();

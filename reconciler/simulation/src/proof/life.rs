@@ -7,6 +7,7 @@ use engine::{Handle, Service};
 use jiff::Timestamp;
 use model::{EnvironmentName, Recorded, Version};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +60,15 @@ pub(crate) struct Process {
     pub(crate) world: SimWorld,
     pub(crate) handle: Handle,
     pub(crate) dead: CancellationToken,
+    pub(crate) task: AbortHandle,
+}
+
+impl Process {
+    /// It is gone at once, wherever it is.
+    pub(crate) fn dies(&self) {
+        self.dead.cancel();
+        self.task.abort();
+    }
 }
 
 /// A world with everything around it.
@@ -174,15 +184,8 @@ impl<'a> Life<'a> {
             self.restart_at = Some(Instant::now() + RESTART);
             return;
         };
-        let dies = dead.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = dies.cancelled() => {}
-                () = service.run() => {}
-            }
-        });
-        self.process = Some(Process { world, handle, dead });
+        let task = tokio::spawn(service.run()).abort_handle();
+        self.process = Some(Process { world, handle, dead, task });
         self.tells_whether_it_works();
     }
 
@@ -195,7 +198,7 @@ impl<'a> Life<'a> {
     /// The service is gone at once, wherever it is.
     pub(crate) fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            process.dead.cancel();
+            process.dies();
         }
         self.restart_at = Some(Instant::now() + RESTART);
         self.tells_whether_it_works();
@@ -282,7 +285,7 @@ impl<'a> Life<'a> {
     fn ends(mut self, ending: Ending) -> Lived {
         self.counts_events();
         for process in self.process.take().into_iter().chain(self.superseded.take()) {
-            process.dead.cancel();
+            process.dies();
         }
         let journal = if self.traced { self.journal.events() } else { Vec::new() };
         Lived { ending, journal, events: self.events, took: self.world.age(), tally: self.world.tally() }

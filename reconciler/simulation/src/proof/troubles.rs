@@ -147,10 +147,11 @@ impl Life<'_> {
     fn dies_after(&mut self, events: usize) {
         let Some(process) = &self.process else { return };
         let dies = self.journal.stop_after(self.journal.events().len() + events);
-        let dead = process.dead.clone();
+        let (dead, task) = (process.dead.clone(), process.task.clone());
         tokio::spawn(async move {
             dies.cancelled().await;
             dead.cancel();
+            task.abort();
         });
     }
 
@@ -179,7 +180,7 @@ impl Life<'_> {
         process.world.process_stands_still(false);
         tokio::spawn(async move {
             tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-            process.dead.cancel();
+            process.dies();
         });
     }
 }
