@@ -59,7 +59,7 @@ pub(crate) struct Server {
     pub(crate) left_ms: Option<u64>,
     /// When it last came back into rotation without us.
     pub(crate) undone_ms: Option<u64>,
-    /// When a reload or a person last undid that we had taken it out, as far as anybody can tell.
+    /// When a reload or a person last undid or replaced that we had taken it out, as far as anybody can tell.
     pub(crate) ours_undone_ms: Option<u64>,
     serving: bool,
     /// Sessions that come and go while in rotation.

@@ -134,7 +134,7 @@ impl SimWorld {
         let marked =
             claim.is_some_and(|claim| *claim.service == *self.owner.service && !claim.found.contains(row));
         // A host that is declared out is drained by us without a mark: another drain cannot be told from ours, nor one that
-        // comes in place of ours before anybody has seen that a reload or a person had undone it.
+        // comes in place of ours before anybody has seen that a reload or a person had undone or replaced it.
         let unseen = server.ours_undone_ms.is_some_and(|undone| undone >= node.looked_ms);
         let ours = marked || unseen || (server.taken_by.may_be_us() && server.admin == admin);
         let by = match admin {
@@ -142,12 +142,12 @@ impl SimWorld {
             Admin::Drain | Admin::Maint if ours => TakenBy::Unclear,
             Admin::Drain | Admin::Maint => TakenBy::Person(state.now_ms),
         };
-        let (now_ms, was_ours) = (state.now_ms, server.taken_by.may_be_us());
+        let (now_ms, undoes) = (state.now_ms, server.taken_by.may_be_us() && server.admin != admin);
         state.set_admin(&row.node, &key, admin, by);
         let server = state.nodes.get_mut(&row.node).and_then(|node| node.rows.get_mut(&key));
-        if let Some(server) = server.filter(|_| admin == Admin::Ready) {
-            server.undone_ms = Some(now_ms);
-            server.ours_undone_ms = was_ours.then_some(now_ms).or(server.ours_undone_ms);
+        if let Some(server) = server {
+            server.undone_ms = (admin == Admin::Ready).then_some(now_ms).or(server.undone_ms);
+            server.ours_undone_ms = undoes.then_some(now_ms).or(server.ours_undone_ms);
         }
     }
 

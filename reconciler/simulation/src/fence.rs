@@ -47,6 +47,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Whether another process than the newest service was here after it, or with its generation: its journal lacks something.
+    pub(crate) fn is_beyond(&self, newest: Generation, process: u64) -> bool {
+        self.generation > newest || (self.generation == newest && self.process != process)
+    }
+
     /// Why a step may not change anything here, after "the host".
     pub(crate) fn refuses(&self, step: &Step, owner: &Owner) -> Option<String> {
         let (newest, service) = (self.generation, &owner.service);

@@ -98,6 +98,12 @@ impl Law {
         step.generation < self.newest
     }
 
+    /// The generation of the newest service.
+    pub(crate) fn newest(&mut self) -> Generation {
+        self.read_on();
+        self.newest
+    }
+
     /// When the service told that a stage began, if it has.
     pub(crate) fn stage_began(&mut self, stage: &(EnvironmentName, StageName, Version)) -> Option<Timestamp> {
         self.read_on();

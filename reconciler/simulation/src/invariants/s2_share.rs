@@ -4,7 +4,7 @@
 //! Judged after each weighing of ours, and some time after a main server has left a node, by the weights of the rows that
 //! really take traffic. A smaller share that was only just asked for needs a moment until it is everywhere.
 
-use model::{Action, BackendName, Desired, EnvironmentName, HostName, Mode, Step, Track};
+use model::{Action, BackendName, Desired, EnvironmentName, Generation, HostName, Mode, Step, Track};
 
 use crate::balancer::{Node, Server};
 use crate::invariants::Promise;
@@ -117,7 +117,17 @@ impl State {
         let leaves_alone = law.in_force(&environment).is_some_and(|desired| {
             desired.fleet.mode == Mode::Report || desired.exceptions.node_out(name, now).is_some()
         });
-        !leaves_alone && !law.waits_for_adoption(&environment)
+        let waits = law.waits_for_adoption(&environment);
+        let newest = law.newest();
+        !leaves_alone && !waits && !self.knows_of_newer(newest)
+    }
+
+    /// Whether some machine tells that the newest service's journal was lost: then it waits for a person.
+    fn knows_of_newer(&self, newest: Generation) -> bool {
+        let fences = self.hosts.values().map(|host| &host.fences);
+        let mut fences =
+            fences.chain(self.nodes.values().map(|node| &node.fences)).flat_map(|fences| fences.values());
+        fences.any(|seen| seen.is_beyond(newest, self.processes))
     }
 
     /// S2: no canary row that was weighed weighs more than a main row that takes traffic.

@@ -1,6 +1,6 @@
 //! Drains, maintenance, shares and budgets: who is in rotation, who was taken out, and by whom.
 
-use crate::all_live;
+use crate::{all_live, all_live_harshly};
 
 #[test]
 fn a_drain_of_ours_on_a_node_that_is_declared_out_is_given_back() {
@@ -265,4 +265,14 @@ fn maintenance_that_began_while_a_host_was_out_is_not_ended_with_our_drain() {
 #[test]
 fn what_is_out_where_an_older_service_has_ended_its_work_is_somebody_elses() {
     all_live([26245151]);
+}
+
+#[test]
+fn a_drain_that_replaces_ours_before_anybody_looks_cannot_be_told_from_it() {
+    all_live_harshly([94130]);
+}
+
+#[test]
+fn a_service_that_waits_for_a_person_because_its_journal_was_lost_weighs_nothing() {
+    all_live_harshly([130907]);
 }
