@@ -41,9 +41,9 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, 
 }
 
 /// Our mark once more. A host that was declared out was drained without a mark: what is out there, and not by us, is somebody
-/// else's, which is to be seen before our mark says whose it is. So is everything where our mark was and no longer is: an older
-/// service, or a person, has ended our work there, after which nothing of ours was out. A machine that remembers nothing of us is
-/// another one.
+/// else's, which is to be seen before our mark says whose it is; what cannot be seen may be out as well. So is everything where our
+/// mark was and no longer is: an older service, or a person, has ended our work there, after which nothing of ours was out. A
+/// machine that remembers nothing of us is another one.
 pub(crate) fn renewed(survey: &Survey<'_>, host: &HostView<'_>, found: &BTreeSet<RowId>) -> Next {
     let unmarked = host.state().filter(|state| state.claim.is_none());
     if let Err(wait) = unmarked.map_or(Ok(()), |_| rows_are_fresh(host).and_then(|()| aside_is_read(host))) {
