@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Action, Admin, Out, Reason};
+use model::{Action, Admin, Event, HostName, Out, Reason, RowId};
 
 use crate::draining::{rows_are_fresh, rows_are_seen};
 use crate::next::{Next, Wait};
@@ -34,4 +34,21 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
     let elsewhere = host.rows.iter().filter(|row| host.elsewhere(row).is_some()).map(RowView::id);
     let found = host.not_ours(survey).into_iter().chain(elsewhere).collect();
     Next::Leave(Action::Retire { rows: serving, found })
+}
+
+/// What is no longer as we left it, of hosts that `stay` as they are now: should somebody take it out, it is theirs.
+pub(crate) fn undone(survey: &Survey<'_>, stays: impl Fn(&HostName) -> bool) -> Vec<Event> {
+    let hosts = survey.hosts.iter().filter(|host| host.out.is_some() && host.in_flight.is_none());
+    let undone = |host: &HostView<'_>| {
+        let rows: BTreeSet<RowId> =
+            host.rows.iter().filter(|row| is_undone(survey, host, row)).map(RowView::id).collect();
+        let (environment, host) = (survey.desired.environment.clone(), host.name.clone());
+        (!rows.is_empty()).then_some(Event::Undone { environment, host, rows })
+    };
+    hosts.filter(|host| stays(host.name)).filter_map(undone).collect()
+}
+
+fn is_undone(survey: &Survey<'_>, host: &HostView<'_>, row: &RowView<'_>) -> bool {
+    let by_us = survey.history.taken_out.how(host.name, &row.id()).is_some();
+    by_us && row.is_fresh && row.admin().is_some() && !host.is_out_by_us(survey, row)
 }

@@ -8,6 +8,7 @@ use crate::follow;
 use crate::gates;
 use crate::ladder;
 use crate::next::Next;
+use crate::outs;
 use crate::pass::Pass;
 use crate::survey::{ClaimView, HostView, Survey};
 
@@ -43,6 +44,7 @@ fn records(pass: &mut Pass<'_, '_>) -> Vec<Event> {
     let mut records: Vec<Event> = adoption::at_first_sight(pass.survey).into_iter().collect();
     records.extend(gates::turned(pass.survey));
     records.append(&mut pass.shares.records);
+    records.extend(outs::undone(pass.survey, |host| pass.steps.iter().all(|step| step.host != *host)));
     // Both tracks may wait for one stage that migrates: it passes once.
     for event in pass.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.records)) {
         if !records.contains(&event) {

@@ -1,11 +1,13 @@
 //! One line of the journal. The journal is an intent log: a step's start is durable before its effect begins.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Desired, Role, Track};
 use crate::failure::Failure;
-use crate::ids::{CommitId, EnvironmentName, GateName, Generation, StageName, StepId};
+use crate::ids::{CommitId, EnvironmentName, GateName, Generation, HostName, RowId, StageName, StepId};
 use crate::job::JobKey;
 use crate::observed::Verdict;
 use crate::step::{Outcome, Step};
@@ -226,6 +228,16 @@ pub enum Event {
         /// In their former roles.
         roles: Vec<Role>,
     },
+    /// Rows of a host that is declared out were taken out by us, and were seen otherwise since: what takes them out later is
+    /// somebody else's.
+    Undone {
+        /// Of which environment.
+        environment: EnvironmentName,
+        /// The host.
+        host: HostName,
+        /// Its rows.
+        rows: BTreeSet<RowId>,
+    },
     /// The service wrote a commit.
     Committed {
         /// For which environment.
@@ -283,6 +295,7 @@ impl Event {
             | Self::Resumed { environment, .. }
             | Self::Adopted { environment, .. }
             | Self::Departed { environment, .. }
+            | Self::Undone { environment, .. }
             | Self::Committed { environment, .. }
             | Self::Converged { environment, .. } => Some(environment),
             Self::StepStarted { step } => Some(&step.environment),

@@ -191,6 +191,10 @@ impl History {
                 self.departed.extend(hosts.map(|(host, role)| (host.clone(), role.clone())));
                 Ok(())
             }
+            Event::Undone { host, rows, .. } => {
+                self.taken_out.ends(host, rows);
+                Ok(())
+            }
             Event::Converged { commit, .. } => {
                 self.converged = Some((commit.clone(), at));
                 Ok(())

@@ -193,7 +193,8 @@ mod tests {
         2026-11-22 12:00:10Z  production: resumed by Ada: load test
         2026-11-22 12:00:11Z  production: adopted by Ada with 1.1.0-1: moved here
         2026-11-22 12:00:12Z  production: cny-01, cny-02 left the fleet with our mark
-        2026-11-22 12:00:13Z  production: wrote commit 5a6b7c8d9e "canary to 1.1.0-1"
+        2026-11-22 12:00:13Z  production: web-01 is no longer out as we left it: web/web-01 on fe-01
+        2026-11-22 12:00:14Z  production: wrote commit 5a6b7c8d9e "canary to 1.1.0-1"
         "#);
     }
 }

@@ -59,6 +59,10 @@ fn words(event: &Event) -> Option<String> {
                 roles.iter().flat_map(|role| &role.hosts).map(model::HostName::as_str).collect();
             format!("{environment}: {} left the fleet with our mark", hosts.join(", "))
         }
+        Event::Undone { environment, host, rows } => {
+            let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
+            format!("{environment}: {host} is no longer out as we left it: {}", rows.join(", "))
+        }
         Event::Committed { environment, commit, subject } => {
             format!("{environment}: wrote commit {} \"{}\"", commit.short(), one_line(subject))
         }

@@ -378,6 +378,11 @@ pub(crate) fn events() -> Vec<Recorded> {
             jobs: vec![],
         },
         Event::Departed { environment: environment(), roles: vec![role] },
+        Event::Undone {
+            environment: environment(),
+            host: "web-01".into(),
+            rows: [RowId { node: "fe-01".into(), backend: "web".into(), server: "web-01".into() }].into(),
+        },
         Event::Committed {
             environment: environment(),
             commit: CommitId::new("5a6b7c8d9e5a"),

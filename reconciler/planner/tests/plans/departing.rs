@@ -75,6 +75,36 @@ fn a_host_that_is_declared_out_leaves_where_it_can_be_seen() {
     assert!(planned.waiting.iter().any(told), "{:?}", planned.waiting);
 }
 
+#[test]
+fn what_a_reload_undid_and_the_floor_keeps_is_ours_no_more_once_it_was_seen() {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    desired.exceptions.outs = vec![out("web-01")];
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    let rows = ["fe-01", "fe-02"].map(|node| RowId {
+        node: node.into(),
+        backend: "web".into(),
+        server: "web-01".into(),
+    });
+    let retired = rows.iter().map(|row| (row.clone(), TakenOutBy::Retire)).collect();
+    memory.taken_out = [("web-01".into(), retired)].into_iter().collect();
+    let drained = row(&mut seen, "fe-02", "web-01");
+    (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
+    // It would be drained again at once, and no word about it.
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(!on(&planned, "web-01").is_empty() && planned.records.is_empty(), "{:?}", planned.records);
+    let down = row(&mut seen, "fe-01", "web-02");
+    (down.admin, down.status) = (Admin::Maint, "MAINT".into());
+    let planned = plan(&desired, &seen, &memory, start());
+    let undone = Event::Undone {
+        environment: "production".into(),
+        host: "web-01".into(),
+        rows: [rows[0].clone()].into(),
+    };
+    assert!(planned.records.contains(&undone), "{:?}", planned.records);
+    memory.apply(start(), &undone).unwrap();
+    assert!(!plan(&desired, &seen, &memory, start()).records.contains(&undone), "it is said once");
+}
+
 /// web-01 was upgraded and drained by us, and was not well in time.
 fn not_well_in_time() -> (Desired, Observed, History, jiff::Timestamp) {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);

@@ -194,6 +194,19 @@ fn what_we_took_out_is_ours_until_it_is_ready_or_the_host_was_let_go() {
 }
 
 #[test]
+fn what_was_seen_otherwise_since_we_took_it_out_is_ours_no_more() {
+    let mut history = history();
+    done(&mut history, 1, &step("s1", retire()), changed());
+    let ours = |history: &History| -> BTreeSet<RowId> {
+        rows().into_iter().filter(|row| history.taken_out.has(&"web-01".into(), row, Admin::Drain)).collect()
+    };
+    assert_eq!(ours(&history), rows());
+    let undone = Event::Undone { environment: "production".into(), host: "web-01".into(), rows: rows() };
+    history.apply(at(2), &undone).unwrap();
+    assert_eq!(ours(&history), BTreeSet::new());
+}
+
+#[test]
 fn a_host_that_left_the_fleet_is_remembered_in_its_role_until_it_is_released() {
     let mut history = history();
     let role = Role {
