@@ -154,7 +154,7 @@ fn admit(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
 }
 
 /// A unit that stands still on a host that we do not work on was stopped by somebody: it is left as found.
-fn some_service_is_stopped(host: &HostView<'_>, state: &HostState) -> bool {
+pub(crate) fn some_service_is_stopped(host: &HostView<'_>, state: &HostState) -> bool {
     host.role.services.iter().any(|service| state.services.get(&service.name).is_some_and(|s| !s.active))
 }
 

@@ -15,6 +15,7 @@ use crate::draining::{
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
 };
+use crate::position::some_service_is_stopped;
 use crate::rows::RowView;
 use crate::survey::{ClaimView, HostView, Survey};
 use crate::tuning::{WATCH, WATCH_CLOSELY};
@@ -198,13 +199,16 @@ fn let_go(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Next {
 }
 
 /// Gives a host back that was begun in vain. None: a drain of ours would stay on a node that is declared out, since the
-/// host is not well enough to be made ready there.
+/// host is not well enough to be made ready there; or a service of it stands still, which would be left so without our mark.
 pub(crate) fn given_back(survey: &Survey<'_>, host: &HostView<'_>, why: &'static str) -> Option<Next> {
     if let ClaimView::Ours { current: false, found } = host.claim {
         return Some(renewed(survey, host, found));
     }
     if let Some(next) = no_longer_foreign(survey, host) {
         return Some(next);
+    }
+    if host.state().is_some_and(|state| some_service_is_stopped(host, state)) {
+        return None;
     }
     let well = host.state().is_some_and(|state| {
         let runs = |release: &Version| {

@@ -31,6 +31,8 @@ pub(crate) struct Law {
     /// Steps that were decided on meanwhile.
     in_pauses: BTreeSet<StepId>,
     found_running: BTreeMap<EnvironmentName, BTreeSet<Version>>,
+    /// Steps that the newest service and those before it have begun.
+    steps: BTreeSet<StepId>,
     /// Rows that steps under way are about.
     under_way: BTreeMap<StepId, BTreeSet<RowId>>,
     /// Rows of which nobody knows what a step has done to them.
@@ -55,6 +57,7 @@ impl Law {
             pauses: BTreeMap::new(),
             in_pauses: BTreeSet::new(),
             found_running: BTreeMap::new(),
+            steps: BTreeSet::new(),
             under_way: BTreeMap::new(),
             unsure: BTreeSet::new(),
             stages: BTreeMap::new(),
@@ -92,10 +95,12 @@ impl Law {
         step.generation >= self.newest && self.in_pauses.contains(&step.id)
     }
 
-    /// Whether a service decided on a step that another one has taken over from: what it remembers is in its own journal.
+    /// Whether a service decided on a step that another one has taken over from, or whose journal was lost: what it remembers is
+    /// in its own journal.
     pub(crate) fn is_older(&mut self, step: &Step) -> bool {
         self.read_on();
-        step.generation < self.newest
+        let unheard_of = self.newest > Generation(0) && !self.steps.contains(&step.id);
+        step.generation < self.newest || unheard_of
     }
 
     /// The generation of the newest service.
@@ -150,6 +155,7 @@ impl Law {
     fn follow_rows(&mut self, event: &Event) {
         match event {
             Event::StepStarted { step } => {
+                self.steps.insert(step.id.clone());
                 if let Some(rows) = step.action.rows() {
                     self.under_way.insert(step.id.clone(), rows.clone());
                 }

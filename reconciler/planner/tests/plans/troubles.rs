@@ -73,6 +73,20 @@ fn a_host_that_was_begun_is_given_back_when_another_one_fails() {
 }
 
 #[test]
+fn a_host_whose_service_we_have_stopped_is_not_given_back_as_if_somebody_else_had() {
+    let (mut desired, mut seen, memory) = failed(ActionKind::Install, FailureKind::InstallFailed, 1);
+    desired.fleet.roles[1].max_unavailable = 2;
+    desired.fleet.backend_limit = Limit::Count(2);
+    let state = host(&mut seen, "web-02");
+    state.claim = Some(claim());
+    state.packages.get_mut("shop").unwrap().version = version("1.1");
+    state.services.values_mut().for_each(|service| service.active = false);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(planned.steps.iter().all(|step| step.host.as_str() != "web-02"), "{:?}", planned.steps);
+    assert!(told(&planned, "web-02").iter().any(|reason| matches!(reason, Reason::StageFailing { .. })));
+}
+
+#[test]
 fn a_server_that_is_down_or_may_be_in_a_moment_costs_no_capacity_when_it_leaves() {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");

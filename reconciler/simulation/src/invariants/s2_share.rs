@@ -127,7 +127,7 @@ impl State {
         let fences = self.hosts.values().map(|host| &host.fences);
         let mut fences =
             fences.chain(self.nodes.values().map(|node| &node.fences)).flat_map(|fences| fences.values());
-        fences.any(|seen| seen.is_beyond(newest, self.processes))
+        newest > Generation(0) && fences.any(|seen| seen.is_beyond(newest, self.processes))
     }
 
     /// S2: no canary row that was weighed weighs more than a main row that takes traffic.

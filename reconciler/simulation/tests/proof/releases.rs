@@ -182,3 +182,13 @@ fn a_gate_that_nobody_needed_until_now_is_asked_before_a_stage_begins() {
 fn the_way_back_from_what_git_no_longer_knows_needs_no_migrations() {
     all_live_harshly([58147]);
 }
+
+#[test]
+fn a_service_whose_journal_was_lost_beside_it_knows_what_it_had_begun_before_a_freeze() {
+    all_live_harshly([207300]);
+}
+
+#[test]
+fn a_host_whose_service_we_have_stopped_is_not_let_go_in_the_middle_of_it() {
+    all_live_harshly([229945]);
+}
