@@ -6,7 +6,7 @@
 //! `prove --seeds N --keep-going` does not stop there: it names every seed whose life goes wrong, and ends with 1 when there
 //! was one.
 //!
-//! `--harsh`, with any of these: lives in which more goes wrong, and mostly at the same places.
+//! `--harsh`, with `--seeds` or `--seed`: lives in which more goes wrong, and mostly at the same places.
 //!
 //! A life that went wrong is made smaller, after `--seeds`, or by `prove --seed S --shrink`: what is left of its scenario,
 //! and all of what happens in it, is told.
@@ -69,10 +69,10 @@ fn main() -> ExitCode {
         }
     }
     match (seeds, seed) {
-        (seeds, None) if sabotage && !shrinks => hunt(seeds.unwrap_or(HUNTED)),
+        (seeds, None) if sabotage && !shrinks && !draw.harsh => hunt(seeds.unwrap_or(HUNTED)),
         (None, Some(seed)) if shrinks && !sabotage => one_made_smaller(draw, seed),
         (None, Some(seed)) if !sabotage => told_whole(draw, &draw.of(seed)),
-        (Some(seeds), None) if !shrinks => many(draw, from, seeds, keeps_going),
+        (Some(seeds), None) if !shrinks && !sabotage => many(draw, from, seeds, keeps_going),
         _ => usage(),
     }
 }

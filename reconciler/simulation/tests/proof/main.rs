@@ -81,6 +81,11 @@ fn the_first_seeds_keep_every_promise() {
 }
 
 #[test]
+fn the_first_harsh_seeds_keep_every_promise() {
+    all_live_harshly(1..=50);
+}
+
+#[test]
 fn a_seed_means_the_same_life_each_time() {
     let events = |seed| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
