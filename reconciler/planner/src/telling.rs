@@ -1,7 +1,7 @@
 //! The plan as people and programs read it: reasons in order, progress, notes, and what the journal has to remember.
 
 use jiff::SignedDuration;
-use model::{Event, Patch, Plan, Reason, RoleProgress, Version};
+use model::{Action, Event, HostName, Patch, Plan, Reason, RoleProgress, Version};
 
 use crate::adoption;
 use crate::follow;
@@ -44,7 +44,10 @@ fn records(pass: &mut Pass<'_, '_>) -> Vec<Event> {
     let mut records: Vec<Event> = adoption::at_first_sight(pass.survey).into_iter().collect();
     records.extend(gates::turned(pass.survey));
     records.append(&mut pass.shares.records);
-    records.extend(outs::undone(pass.survey, |host| pass.steps.iter().all(|step| step.host != *host)));
+    let retires = |host: &HostName| {
+        pass.steps.iter().any(|step| step.host == *host && matches!(step.action, Action::Retire { .. }))
+    };
+    records.extend(outs::undone(pass.survey, |host| !retires(host)));
     // Both tracks may wait for one stage that migrates: it passes once.
     for event in pass.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.records)) {
         if !records.contains(&event) {

@@ -276,3 +276,8 @@ fn a_drain_that_replaces_ours_before_anybody_looks_cannot_be_told_from_it() {
 fn a_service_that_waits_for_a_person_because_its_journal_was_lost_weighs_nothing() {
     all_live_harshly([130907]);
 }
+
+#[test]
+fn who_comes_back_from_being_out_and_was_seen_to_serve_leaves_a_later_drain_to_its_owner() {
+    all_live_harshly([318737]);
+}
