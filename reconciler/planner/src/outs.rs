@@ -36,12 +36,12 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
     Next::Leave(Action::Retire { rows: serving, found })
 }
 
-/// What is no longer as we left it, of hosts without our mark that `stay` as they are now: should somebody take it out, it is
-/// theirs. So are those that were declared out until now, and are not marked yet.
+/// Rows that are no longer as we left them, of hosts that are declared out, or were and are not marked yet, and that `stay` as
+/// they are: whoever takes them out next, it is not us.
 pub(crate) fn undone(survey: &Survey<'_>, stays: impl Fn(&HostName) -> bool) -> Vec<Event> {
     let unmarked = |host: &HostView<'_>| host.state().is_some_and(|state| state.claim.is_none());
-    let without = |host: &&HostView<'_>| host.out.is_some() || unmarked(host);
-    let hosts = survey.hosts.iter().filter(without).filter(|host| host.in_flight.is_none());
+    let is_or_was_out = |host: &&HostView<'_>| host.out.is_some() || unmarked(host);
+    let hosts = survey.hosts.iter().filter(is_or_was_out).filter(|host| host.in_flight.is_none());
     let undone = |host: &HostView<'_>| {
         let rows: BTreeSet<RowId> =
             host.rows.iter().filter(|row| is_undone(survey, host, row)).map(RowView::id).collect();

@@ -228,8 +228,8 @@ pub enum Event {
         /// In their former roles.
         roles: Vec<Role>,
     },
-    /// Rows of a host that is declared out were taken out by us, and were seen otherwise since: what takes them out later is
-    /// somebody else's.
+    /// Rows of a host without our mark, which is or was declared out, were taken out by us and seen otherwise since: what takes
+    /// them out later is somebody else's.
     Undone {
         /// Of which environment.
         environment: EnvironmentName,

@@ -101,6 +101,8 @@ fn what_a_reload_undid_and_the_floor_keeps_is_ours_no_more_once_it_was_seen() {
         rows: [rows[0].clone()].into(),
     };
     assert!(planned.records.contains(&undone), "{:?}", planned.records);
+    let back = Desired { exceptions: Exceptions::default(), ..desired.clone() };
+    assert!(plan(&back, &seen, &memory, start()).records.contains(&undone), "it is not marked yet");
     memory.apply(start(), &undone).unwrap();
     assert!(!plan(&desired, &seen, &memory, start()).records.contains(&undone), "it is said once");
 }

@@ -1,5 +1,5 @@
 //! Lives in which more goes wrong, and mostly at the same places. Mistakes that take several things at one host to show come to
-//! light some ten times as often as in lives that are drawn evenly.
+//! light several times as often as in lives that are drawn evenly.
 
 use crate::chance::Chance;
 use crate::proof::happening::{DEEDS, Deed, FAULTS, Happening, What, Which, draw_which, drawn, moment};
