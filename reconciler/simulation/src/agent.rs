@@ -66,7 +66,10 @@ impl State {
         let Some(agent) = self.hosts.get_mut(name).and_then(|host| host.agent.as_mut()) else { return };
         agent.active = active;
         agent.paused_by_us = false;
-        agent.stirred_ms = active.then_some(now_ms);
+        // Whoever stops it leaves the run that began since somebody started it.
+        if active {
+            agent.stirred_ms = Some(now_ms);
+        }
         let what = if active { "starts" } else { "stops" };
         self.note(name, || format!("somebody {what} the configuration agent"));
     }

@@ -192,3 +192,8 @@ fn a_service_whose_journal_was_lost_beside_it_knows_what_it_had_begun_before_a_f
 fn a_host_whose_service_we_have_stopped_is_not_let_go_in_the_middle_of_it() {
     all_live_harshly([229945]);
 }
+
+#[test]
+fn who_stops_an_agent_again_leaves_the_run_that_its_start_began() {
+    all_live_harshly([335771]);
+}
