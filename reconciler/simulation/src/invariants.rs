@@ -55,6 +55,8 @@ pub enum Promise {
     Agent,
     /// No plan is made that its own linter has to refuse.
     Lint,
+    /// Nothing panics.
+    Panic,
 }
 
 /// A broken promise.

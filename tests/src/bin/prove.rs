@@ -18,8 +18,10 @@
 mod reasons;
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use model::ActionKind;
@@ -190,7 +192,9 @@ fn many(draw: Draw, from: u64, seeds: u64, keeps_going: bool) -> ExitCode {
     let results: Vec<Worked> = std::thread::scope(|scope| {
         let teller = scope.spawn(|| race.tells(from, began));
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| race.works())).collect();
-        let results = workers.into_iter().filter_map(|worker| worker.join().ok()).collect();
+        let lived =
+            |worker: ScopedJoinHandle<'_, Worked>| worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let results = workers.into_iter().map(lived).collect();
         teller.thread().unpark();
         results
     });
@@ -218,6 +222,17 @@ struct Worked {
     failed: Vec<(u64, Ending)>,
 }
 
+/// Names the seed when its world or its judge panics, which is no violation but the end of the hunt.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}: the world or its judge panicked", self.0);
+        }
+    }
+}
+
 impl Race {
     fn works(&self) -> Worked {
         let mut worked = Worked::default();
@@ -227,7 +242,9 @@ impl Race {
                 break;
             }
             let scenario = self.draw.of(seed);
+            let named = Named(seed);
             let lived = lived(&scenario, None, false);
+            drop(named);
             worked.seeds += 1;
             worked.sizes.push(scenario.size());
             worked.events.push(lived.events);

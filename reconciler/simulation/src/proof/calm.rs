@@ -71,7 +71,7 @@ impl Life<'_> {
     }
 
     fn violation(&self) -> Option<Violation> {
-        self.world.first_violation().or_else(|| self.refusal())
+        self.world.first_violation().or_else(|| self.fault_of_its_own())
     }
 
     fn heals(&mut self) {

@@ -16,6 +16,7 @@ use crate::invariants::{Promise, Violation};
 use crate::journal::MemoryJournal;
 use crate::proof::bent::{BentJournal, BentSource, BentWorld};
 use crate::proof::happening::What;
+use crate::proof::panics::Panics;
 use crate::proof::sabotage::Sabotage;
 use crate::proof::scenario::Scenario;
 use crate::proof::shape::PRODUCTION;
@@ -90,6 +91,9 @@ pub(crate) struct Life<'a> {
     /// What is wrong with its services.
     sabotage: Option<Sabotage>,
     told: Option<Told>,
+    /// Of every process that there was: what it was refused counts after its end as well.
+    handles: Vec<Handle>,
+    panics: Panics,
     events: usize,
     traced: bool,
 }
@@ -139,6 +143,8 @@ impl<'a> Life<'a> {
             journal_lacks: false,
             sabotage,
             told,
+            handles: Vec::new(),
+            panics: Panics::watched(),
             events: 0,
             traced,
         };
@@ -184,6 +190,7 @@ impl<'a> Life<'a> {
             self.restart_at = Some(Instant::now() + RESTART);
             return;
         };
+        self.handles.push(handle.clone());
         let task = tokio::spawn(service.run()).abort_handle();
         self.process = Some(Process { world, handle, dead, task });
         self.tells_whether_it_works();
@@ -265,13 +272,20 @@ impl<'a> Life<'a> {
     }
 
     pub(crate) fn is_broken(&self) -> bool {
-        self.world.is_broken() || self.refusal().is_some()
+        self.world.is_broken() || self.fault_of_its_own().is_some()
+    }
+
+    /// What is wrong with the service whatever the world says of it.
+    pub(crate) fn fault_of_its_own(&self) -> Option<Violation> {
+        self.refusal().or_else(|| {
+            let what = self.panics.newest()?;
+            Some(Violation { at: self.now(), promise: Promise::Panic, what, trace: self.world.trace(0) })
+        })
     }
 
     /// A plan that the service's own linter refused: it would have broken a promise.
-    pub(crate) fn refusal(&self) -> Option<Violation> {
-        let newest = self.process.as_ref()?.handle.refusals().newest?;
-        let (environment, at, findings) = newest;
+    fn refusal(&self) -> Option<Violation> {
+        let (environment, at, findings) = self.handles.iter().find_map(|handle| handle.refusals().newest)?;
         let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
         let what = format!("a plan for {environment} was refused: {}", told.join("; "));
         Some(Violation { at, promise: Promise::Lint, what, trace: self.world.trace(0) })
@@ -294,4 +308,23 @@ impl<'a> Life<'a> {
 
 pub(crate) fn version(text: &str) -> Version {
     Version::parse(text).expect("the proof writes valid versions")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::proof::sabotage::Catcher;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_of_the_service_breaks_a_life() {
+        let panics: Told = Arc::new(|_| panic!("a mistake in the planner"));
+        let ending = live_watched(&Scenario::drawn(1), panics).await.ending;
+        assert_eq!(ending.caught_by(), Some(Catcher::Promise(Promise::Panic)), "{ending:?}");
+        let Ending::Broken(violation) = ending else { unreachable!("it is caught by a promise") };
+        assert!(
+            violation.what.contains("life.rs") && violation.what.contains("a mistake in the planner"),
+            "{violation}"
+        );
+    }
 }

@@ -7,6 +7,7 @@ mod deeds;
 mod happening;
 mod harsh;
 mod life;
+mod panics;
 mod person;
 mod sabotage;
 mod scenario;
