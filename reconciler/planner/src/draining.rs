@@ -36,22 +36,22 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     sticky_next(survey, host, since).or_else(|| sessions_next(survey, host, since))
 }
 
-/// Out of rotation with what still serves; none: nothing does. A server that was down when its mark was set may be up since,
-/// so it is judged by nodes that were read after the last action on the host, which has to be read then anyway.
+/// Out of rotation with what still serves; none: nothing does.
 pub(crate) fn leaving(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let serving = ids(host, |row| row.admin() == Some(Admin::Ready));
-    if serving.is_empty() {
-        return None;
-    }
-    let last = survey.history.last_action.get(host.name);
-    let read_since =
-        |row: &RowView<'_>| row.fact.is_some_and(|fact| last.is_none_or(|last| *last <= fact.at));
-    if !host.rows.iter().all(read_since) {
-        let older = host.rows.iter().filter(|row| !read_since(row));
-        let scopes = older.map(|row| Scope::Node(row.node.clone())).collect();
+    let since = match serving.is_empty() {
+        // Until our mark fenced it off, an older service could make ready what is out.
+        true => survey.history.claims.get(host.name).map(|claim| claim.at),
+        // A server that was down when its mark was set may be up since. The host has to be read then anyway.
+        false => survey.history.last_action.get(host.name).copied(),
+    };
+    let read_since = |row: &&RowView<'_>| row.fact.map(|fact| fact.at) >= since;
+    let older = host.rows.iter().filter(|row| !read_since(row));
+    let scopes: BTreeSet<Scope> = older.map(|row| Scope::Node(row.node.clone())).collect();
+    if !scopes.is_empty() {
         return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(scopes, AT_ONCE)));
     }
-    Some(Next::Leave(Action::Drain { rows: serving }))
+    (!serving.is_empty()).then_some(Next::Leave(Action::Drain { rows: serving }))
 }
 
 /// What our mark has to say no longer; none: nothing changed.

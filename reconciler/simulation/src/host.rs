@@ -174,6 +174,8 @@ pub(crate) struct Host {
     pub(crate) never_ends: bool,
     /// Whether its application answers checks and probes.
     pub(crate) answering: bool,
+    /// Versions that it had or ran, and until when.
+    pub(crate) had: Vec<(Version, u64)>,
     /// The version that a job of ours installed last, while nothing else has changed it since.
     pub(crate) installed_by_us: Option<Version>,
     /// Checksums of the patches that its files have.
@@ -217,6 +219,7 @@ impl Host {
             disk_full: false,
             never_ends: false,
             answering: true,
+            had: Vec::new(),
             installed_by_us: None,
             patches: BTreeSet::new(),
             agent: None,

@@ -236,6 +236,8 @@ impl State {
         host.installed_by_us = None;
         host.patches.clear();
         host.unpacked_ms = now_ms;
+        let before = host.installed().cloned();
+        host.had.extend(before.map(|version| (version, now_ms)));
         for (name, version) in packages {
             host.staged.entry(name.clone()).or_default().insert(version.clone());
             let package = crate::host::Package { version: version.clone(), phase: Phase::Unpacked };
@@ -289,11 +291,13 @@ impl State {
         if !restarting.is_empty() {
             self.sessions_break(&step.host);
         }
-        let span = self.pace.restart;
+        let (span, now_ms) = (self.pace.restart, self.now_ms);
         let Some(host) = self.hosts.get_mut(&step.host) else { return Next::End(Ok(Outcome::AlreadyDone)) };
         for service in restarting {
             let process = Process { spec: service.clone(), run: Run::Gone("deactivating") };
-            host.services.insert(service.name.clone(), process);
+            let before = host.services.insert(service.name.clone(), process);
+            let before = before.as_ref().and_then(Process::live).map(|live| live.version.clone());
+            host.had.extend(before.map(|version| (version, now_ms)));
         }
         let wait_ms = host.machine.chance.ms(span);
         self.app_may_change(&step.host);

@@ -31,6 +31,12 @@ fn is_out_of_rotation(evidence: &Evidence<'_>, step: &Step, found: &mut Findings
     if let Some(serving) = serving {
         found.step(Promise::S3, step, format_args!("while {} is in rotation", serving.id));
     }
+    // Until our mark was there, an older service could have made ready what was seen to be out.
+    let marked_at = evidence.history.claims.get(&step.host).map(|claim| claim.at);
+    let read_at = |id: &RowId| evidence.observed.nodes.get(&id.node).map(|fact| fact.at);
+    if let Some(unread) = rows.iter().find(|seen| read_at(&seen.id) < marked_at) {
+        found.step(Promise::S3, step, format_args!("on a reading of {} from before its mark", unread.id));
+    }
 }
 
 /// One part of the load balancers that must keep its floor, on one node.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use model::*;
 
 use crate::breaks;
@@ -38,6 +39,16 @@ fn an_install_or_activation_in_rotation_is_found() {
         let on_the_way_back = scene.findings();
         assert!(on_the_way_back.iter().any(|finding| finding.starts_with("S3: ")), "{on_the_way_back:?}");
     }
+}
+
+#[test]
+fn an_install_on_rows_that_were_read_before_our_mark_is_found() {
+    let mut scene = Scene::plain().until(ActionKind::Install, "web-01");
+    let now = scene.now;
+    scene.history.claims.get_mut("web-01").unwrap().at = now;
+    keeps(&scene);
+    scene.history.claims.get_mut("web-01").unwrap().at = now + SignedDuration::from_millis(1);
+    breaks(&scene, "S3", "on a reading of web/web-01 on fe-01 from before its mark");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whose it is what is out of rotation, where our mark comes late or is gone.
 
+use jiff::{SignedDuration, Timestamp};
 use model::*;
 use planner::plan;
 
@@ -10,11 +11,15 @@ fn id(node: &str) -> RowId {
 }
 
 fn happens(memory: &mut History, action: Action) {
+    happens_at(memory, start(), action);
+}
+
+fn happens_at(memory: &mut History, at: Timestamp, action: Action) {
     let step = step(&format!("{}-{}", action.kind(), memory.steps), "web-01", action);
     let (id, environment) = (step.id.clone(), step.environment.clone());
-    memory.apply(start(), &Event::StepStarted { step }).unwrap();
+    memory.apply(at, &Event::StepStarted { step }).unwrap();
     let result = Ok(Outcome::Changed(String::new()));
-    memory.apply(start(), &Event::StepFinished { environment, step: id, result }).unwrap();
+    memory.apply(at, &Event::StepFinished { environment, step: id, result }).unwrap();
 }
 
 fn shows(seen: &mut Observed, node: &str, admin: Admin) {
@@ -118,4 +123,30 @@ fn a_host_that_may_not_leave_is_not_let_go_while_its_mark_calls_somebody_elses_w
     (taken.admin, taken.status) = (Admin::Maint, "MAINT".into());
     let ours = Action::Claim { found: Default::default() };
     assert_eq!(next(&desired, &seen, &memory), Some(ours));
+}
+
+#[test]
+fn what_is_out_already_is_read_once_more_after_our_mark_has_fenced_older_services_off() {
+    let desired = desired(10, "1.1", &["1.0", "1.1"]);
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    happens(&mut memory, Action::Claim { found: Default::default() });
+    happens(&mut memory, Action::Drain { rows: ["fe-01", "fe-02"].map(id).into() });
+    let [read, marked, now] = [1000, 1200, 1300].map(|ms| start() + SignedDuration::from_millis(ms));
+    // An older service may have made them ready until then.
+    happens_at(&mut memory, marked, Action::Claim { found: Default::default() });
+    host(&mut seen, "web-01").claim = memory.claims.get("web-01").cloned();
+    host(&mut seen, "web-01").staged = [("shop".into(), [version("1.1")].into())].into();
+    web_is_next(&desired, &mut seen);
+    let next_at = |seen: &Observed| {
+        let planned = plan(&desired, seen, &memory, now);
+        planned.steps.into_iter().find(|step| step.host.as_str() == "web-01").map(|step| step.action.kind())
+    };
+    for (nodes_at, then) in [(read, None), (marked, Some(ActionKind::Install))] {
+        for node in ["fe-01", "fe-02"] {
+            shows(&mut seen, node, Admin::Drain);
+            seen.nodes.get_mut(node).unwrap().at = nodes_at;
+        }
+        seen.hosts.values_mut().for_each(|fact| fact.at = marked);
+        assert_eq!(next_at(&seen), then, "nodes read at {nodes_at}");
+    }
 }

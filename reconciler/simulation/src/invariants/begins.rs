@@ -71,7 +71,7 @@ impl State {
     }
 
     /// Whether a step's track goes back: some host of it has a version from after the step's, by git, or where git's history was
-    /// rewritten, by what was in force.
+    /// rewritten, by what was in force. That a job has just replaced it cannot be known before the job is heard of.
     pub(crate) fn goes_back(&self, desired: &Desired, step: &Step) -> bool {
         let track = desired.fleet.role_of(&step.host).map_or_else(model::Track::default, |role| role.track);
         let Some(wanted) = desired.rank(&step.version) else { return false };
@@ -84,10 +84,13 @@ impl State {
             Some(rank) => rank > wanted,
             None => later.iter().any(|later| role.package_version(later, "bookworm") == *version),
         };
+        let noticed_ms = self.decided_at_ms(step).saturating_sub(self.pace.blind_ms);
         let mut of_track = desired.fleet.hosts().filter(|(role, _)| role.track == track);
         of_track.any(|(role, name)| {
             let Some(host) = self.hosts.get(name) else { return false };
-            host.installed().into_iter().chain(running(host)).any(|version| is_later(role, version))
+            let just_had = host.had.iter().filter(|(_, until_ms)| *until_ms >= noticed_ms);
+            let has = host.installed().into_iter().chain(running(host));
+            has.chain(just_had.map(|(version, _)| version)).any(|version| is_later(role, version))
         })
     }
 }

@@ -197,3 +197,8 @@ fn a_host_whose_service_we_have_stopped_is_not_let_go_in_the_middle_of_it() {
 fn who_stops_an_agent_again_leaves_the_run_that_its_start_began() {
     all_live_harshly([335771]);
 }
+
+#[test]
+fn who_has_not_heard_yet_that_the_last_of_a_later_version_is_replaced_still_goes_back() {
+    all_live([30504487]);
+}

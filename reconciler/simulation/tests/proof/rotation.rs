@@ -281,3 +281,8 @@ fn a_service_that_waits_for_a_person_because_its_journal_was_lost_weighs_nothing
 fn who_comes_back_from_being_out_and_was_seen_to_serve_leaves_a_later_drain_to_its_owner() {
     all_live_harshly([318737]);
 }
+
+#[test]
+fn what_an_older_service_made_ready_before_the_newer_ones_mark_is_seen_before_an_install() {
+    all_live([30499882]);
+}
