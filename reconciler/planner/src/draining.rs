@@ -36,22 +36,30 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     sticky_next(survey, host, since).or_else(|| sessions_next(survey, host, since))
 }
 
-/// Out of rotation with what still serves; none: nothing does.
+/// Out of rotation with what still serves; none: nothing does. A server that was down when its mark was set may be up since,
+/// so it is judged by nodes that were read after the last action on the host, which has to be read then anyway.
 pub(crate) fn leaving(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     let serving = ids(host, |row| row.admin() == Some(Admin::Ready));
-    let since = match serving.is_empty() {
-        // Until our mark fenced it off, an older service could make ready what is out.
-        true => survey.history.claims.get(host.name).map(|claim| claim.at),
-        // A server that was down when its mark was set may be up since. The host has to be read then anyway.
-        false => survey.history.last_action.get(host.name).copied(),
-    };
-    let read_since = |row: &&RowView<'_>| row.fact.map(|fact| fact.at) >= since;
-    let older = host.rows.iter().filter(|row| !read_since(row));
-    let scopes: BTreeSet<Scope> = older.map(|row| Scope::Node(row.node.clone())).collect();
-    if !scopes.is_empty() {
-        return Some(Next::Wait(Wait::new(Reason::FreshFacts).watching(scopes, AT_ONCE)));
+    if serving.is_empty() {
+        return read_since_mark(survey, host).err().map(Next::Wait);
     }
-    (!serving.is_empty()).then_some(Next::Leave(Action::Drain { rows: serving }))
+    let last = survey.history.last_action.get(host.name).copied();
+    let next =
+        read_since(host, last).map_or_else(Next::Wait, |()| Next::Leave(Action::Drain { rows: serving }));
+    Some(next)
+}
+
+/// Every node that can be seen was read since our mark is on the host: until it fenced them off, older services could change
+/// the rows.
+pub(crate) fn read_since_mark(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
+    read_since(host, survey.history.claims.get(host.name).map(|claim| claim.at))
+}
+
+fn read_since(host: &HostView<'_>, since: Option<Timestamp>) -> Result<(), Wait> {
+    let is_older = |row: &&RowView<'_>| row.is_seen() && row.fact.map(|fact| fact.at) < since;
+    let older: BTreeSet<Scope> =
+        host.rows.iter().filter(is_older).map(|row| Scope::Node(row.node.clone())).collect();
+    if older.is_empty() { Ok(()) } else { Err(Wait::new(Reason::FreshFacts).watching(older, AT_ONCE)) }
 }
 
 /// What our mark has to say no longer; none: nothing changed.

@@ -10,7 +10,8 @@ use model::{
 
 use crate::agent;
 use crate::draining::{
-    aside_is_read, given_back_since, ids, leaving, no_longer_foreign, rows_are_fresh, rows_are_known,
+    aside_is_read, given_back_since, ids, leaving, no_longer_foreign, read_since_mark, rows_are_fresh,
+    rows_are_known,
 };
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
@@ -158,6 +159,9 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if !nodes_are_fresh(host) {
         let wait = Wait::new(Reason::FreshFacts);
         return Next::Wait(wait.reading(node_scopes(host)));
+    }
+    if let Err(wait) = read_since_mark(survey, host) {
+        return Next::Wait(wait);
     }
     // Put there before our mark, on a node that could not be seen then.
     let taken_out = &survey.history.taken_out;

@@ -125,28 +125,41 @@ fn a_host_that_may_not_leave_is_not_let_go_while_its_mark_calls_somebody_elses_w
     assert_eq!(next(&desired, &seen, &memory), Some(ours));
 }
 
+/// What a host needs next by rows that were read before our mark, and by such that were read since.
+fn before_and_since_our_mark(
+    desired: &Desired,
+    seen: &mut Observed,
+    memory: &mut History,
+) -> [Option<ActionKind>; 2] {
+    let [read, marked, now] = [1000, 1200, 1300].map(|ms| start() + SignedDuration::from_millis(ms));
+    happens_at(memory, marked, Action::Claim { found: Default::default() });
+    host(seen, "web-01").claim = memory.claims.get("web-01").cloned();
+    seen.hosts.values_mut().for_each(|fact| fact.at = marked);
+    [read, marked].map(|at| {
+        seen.nodes.values_mut().for_each(|fact| fact.at = at);
+        let planned = plan(desired, seen, memory, now);
+        planned.steps.into_iter().find(|step| step.host.as_str() == "web-01").map(|step| step.action.kind())
+    })
+}
+
 #[test]
-fn what_is_out_already_is_read_once_more_after_our_mark_has_fenced_older_services_off() {
+fn what_an_older_service_may_have_made_ready_until_our_mark_is_read_again_before_an_install() {
     let desired = desired(10, "1.1", &["1.0", "1.1"]);
     let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
     happens(&mut memory, Action::Claim { found: Default::default() });
     happens(&mut memory, Action::Drain { rows: ["fe-01", "fe-02"].map(id).into() });
-    let [read, marked, now] = [1000, 1200, 1300].map(|ms| start() + SignedDuration::from_millis(ms));
-    // An older service may have made them ready until then.
-    happens_at(&mut memory, marked, Action::Claim { found: Default::default() });
-    host(&mut seen, "web-01").claim = memory.claims.get("web-01").cloned();
+    ["fe-01", "fe-02"].map(|node| shows(&mut seen, node, Admin::Drain));
     host(&mut seen, "web-01").staged = [("shop".into(), [version("1.1")].into())].into();
     web_is_next(&desired, &mut seen);
-    let next_at = |seen: &Observed| {
-        let planned = plan(&desired, seen, &memory, now);
-        planned.steps.into_iter().find(|step| step.host.as_str() == "web-01").map(|step| step.action.kind())
-    };
-    for (nodes_at, then) in [(read, None), (marked, Some(ActionKind::Install))] {
-        for node in ["fe-01", "fe-02"] {
-            shows(&mut seen, node, Admin::Drain);
-            seen.nodes.get_mut(node).unwrap().at = nodes_at;
-        }
-        seen.hosts.values_mut().for_each(|fact| fact.at = marked);
-        assert_eq!(next_at(&seen), then, "nodes read at {nodes_at}");
-    }
+    let next = before_and_since_our_mark(&desired, &mut seen, &mut memory);
+    assert_eq!(next, [None, Some(ActionKind::Install)]);
+}
+
+#[test]
+fn what_an_older_service_may_have_drained_until_our_mark_is_read_again_before_a_host_is_let_go() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    happens(&mut memory, Action::Claim { found: Default::default() });
+    let next = before_and_since_our_mark(&desired, &mut seen, &mut memory);
+    assert_eq!(next, [None, Some(ActionKind::Release)]);
 }
