@@ -18,7 +18,8 @@ impl State {
     pub(crate) fn share_kept(&mut self, step: &Step, name: &HostName) {
         let Some(desired) = self.law_of(step) else { return };
         self.weight_is_known(&desired);
-        self.judge_shares(name, &step.id.to_string());
+        let noticed_ms = self.decided_at_ms(step).saturating_sub(self.pace.undone_ms);
+        self.judge_shares(name, &step.id.to_string(), noticed_ms);
         self.heavy_canaries(step, name);
         self.deployed_canaries(step, name);
     }
@@ -44,14 +45,15 @@ impl State {
         replaced.chain([newest.1]).max()
     }
 
-    /// S2 on one node, now. Main rows that left so lately that nobody can have weighed anew yet count as there.
-    pub(crate) fn judge_shares(&mut self, name: &HostName, who: &str) {
+    /// S2 on one node, now. Main rows that left so lately that nobody can have weighed anew yet count as there, and canary rows
+    /// that a reload or a person has made ready since `noticed_ms` do not.
+    fn judge_shares(&mut self, name: &HostName, who: &str, noticed_ms: u64) {
         let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else { return };
         let Some(allowed) = self.allowed_share(node) else { return };
         let known_ms = self.now_ms.saturating_sub(self.pace.share_blind_ms);
-        let counts = |row: &Server| {
-            row.takes_traffic()
-                || (row.track == Track::Main && row.left_ms.is_some_and(|left_ms| left_ms >= known_ms))
+        let counts = |row: &Server| match row.track {
+            Track::Canary => row.takes_traffic() && row.undone_ms.is_none_or(|ms| ms < noticed_ms),
+            Track::Main => row.takes_traffic() || row.left_ms.is_some_and(|ms| ms >= known_ms),
         };
         let backends: Vec<BackendName> = node.shared_backends().into_iter().collect();
         let over = backends.iter().filter_map(|backend| {
@@ -87,7 +89,8 @@ impl State {
             if let Some(desired) = in_force {
                 self.weight_is_known(&desired);
             }
-            self.judge_shares(name, "the world");
+            let noticed_ms = self.now_ms.saturating_sub(self.pace.share_blind_ms);
+            self.judge_shares(name, "the world", noticed_ms);
         } else {
             self.queue.push(fair_ms + 1, Due::Share { node: name.clone() });
         }

@@ -286,3 +286,8 @@ fn who_comes_back_from_being_out_and_was_seen_to_serve_leaves_a_later_drain_to_i
 fn what_an_older_service_made_ready_before_the_newer_ones_mark_is_seen_before_an_install() {
     all_live([30499882]);
 }
+
+#[test]
+fn a_canary_that_a_person_has_just_made_ready_beside_another_one_is_weighed_in_a_moment() {
+    all_live_harshly([735653]);
+}
