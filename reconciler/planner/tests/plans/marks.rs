@@ -148,7 +148,9 @@ fn what_an_older_service_may_have_made_ready_until_our_mark_is_read_again_before
     let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
     happens(&mut memory, Action::Claim { found: Default::default() });
     happens(&mut memory, Action::Drain { rows: ["fe-01", "fe-02"].map(id).into() });
-    ["fe-01", "fe-02"].map(|node| shows(&mut seen, node, Admin::Drain));
+    for node in ["fe-01", "fe-02"] {
+        shows(&mut seen, node, Admin::Drain);
+    }
     host(&mut seen, "web-01").staged = [("shop".into(), [version("1.1")].into())].into();
     web_is_next(&desired, &mut seen);
     let next = before_and_since_our_mark(&desired, &mut seen, &mut memory);
@@ -162,4 +164,21 @@ fn what_an_older_service_may_have_drained_until_our_mark_is_read_again_before_a_
     happens(&mut memory, Action::Claim { found: Default::default() });
     let next = before_and_since_our_mark(&desired, &mut seen, &mut memory);
     assert_eq!(next, [None, Some(ActionKind::Release)]);
+}
+
+#[test]
+fn a_node_that_could_not_be_seen_before_our_mark_keeps_a_host_out_nowhere_else() {
+    let desired = desired(10, "1.0", &["1.0"]);
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    happens(&mut memory, Action::Claim { found: Default::default() });
+    happens(&mut memory, Action::Drain { rows: ["fe-01", "fe-02"].map(id).into() });
+    shows(&mut seen, "fe-01", Admin::Drain);
+    row(&mut seen, "fe-01", "web-01").check = RowCheck::Passed;
+    gone(&mut seen, "fe-02");
+    let [_, since] = before_and_since_our_mark(&desired, &mut seen, &mut memory);
+    assert_eq!(since, Some(ActionKind::Ready));
+    seen.nodes.get_mut("fe-02").unwrap().at = start();
+    let planned = plan(&desired, &seen, &memory, start() + SignedDuration::from_millis(1300));
+    let rows = planned.steps.iter().find_map(|step| step.action.rows());
+    assert_eq!(rows, Some(&[id("fe-01")].into()));
 }
