@@ -107,6 +107,20 @@ fn what_a_reload_undid_and_the_floor_keeps_is_ours_no_more_once_it_was_seen() {
     assert!(!plan(&desired, &seen, &memory, start()).records.contains(&undone), "it is said once");
 }
 
+#[test]
+fn what_a_reload_undid_is_told_also_while_another_host_leaves() {
+    let mut desired = desired(20, "1.0", &["1.0"]);
+    desired.exceptions.outs = vec![out("web-03")];
+    let (seen, mut memory) = (observed(&desired, "1.0"), history());
+    let undone = RowId { node: "fe-01".into(), backend: "web".into(), server: "web-01".into() };
+    let retired = [(undone.clone(), TakenOutBy::Retire)].into();
+    memory.taken_out = [("web-01".into(), retired)].into_iter().collect();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on(&planned, "web-03").len(), 1, "{:?}", planned.steps);
+    let (environment, host) = ("production".into(), "web-01".into());
+    assert_eq!(planned.records, [Event::Undone { environment, host, rows: [undone].into() }]);
+}
+
 /// web-01 was upgraded and drained by us, and was not well in time.
 fn not_well_in_time() -> (Desired, Observed, History, jiff::Timestamp) {
     let desired = desired(4, "1.1", &["1.0", "1.1"]);
