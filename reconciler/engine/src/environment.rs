@@ -1,12 +1,12 @@
 //! One environment as the service holds it: what is desired, what was seen, and the newest plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
     Desired, EnvironmentName, Event, Fact, History, HostName, HostState, Observed, Plan, Reason, ReleaseEdit,
-    Scope, SmolStr, Standing, Subject, Waiting,
+    Scope, SmolStr, Standing, Waiting,
 };
 
 use crate::linter::{Finding, lint};
@@ -287,12 +287,11 @@ fn is_news(reason: &Reason) -> bool {
 }
 
 fn keep_since(last: &Plan, plan: &mut Plan) {
-    let mut known: BTreeMap<&Subject, Vec<&Waiting>> = BTreeMap::new();
-    for waiting in &last.waiting {
-        known.entry(&waiting.subject).or_default().push(waiting);
-    }
+    let mut known: Vec<&Waiting> = last.waiting.iter().collect();
+    known.sort_by(|one, other| one.subject.cmp(&other.subject));
     for waiting in &mut plan.waiting {
-        let of_subject = known.get(&waiting.subject).into_iter().flatten();
+        let from = known.partition_point(|old| old.subject < waiting.subject);
+        let of_subject = known[from..].iter().take_while(|old| old.subject == waiting.subject);
         let same = of_subject.filter(|old| discriminant(&old.reason) == discriminant(&waiting.reason));
         waiting.since = same.map(|old| old.since).chain([waiting.since]).min().unwrap_or(waiting.since);
     }

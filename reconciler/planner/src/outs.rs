@@ -41,7 +41,9 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
 pub(crate) fn undone(survey: &Survey<'_>, stays: impl Fn(&HostName) -> bool) -> Vec<Event> {
     let unmarked = |host: &HostView<'_>| host.state().is_some_and(|state| state.claim.is_none());
     let is_or_was_out = |host: &&HostView<'_>| host.out.is_some() || unmarked(host);
-    let hosts = survey.hosts.iter().filter(is_or_was_out).filter(|host| host.in_flight.is_none());
+    // Most hosts have nothing that could be undone.
+    let hosts = survey.hosts.iter().filter(|host| survey.history.taken_out.has_any(host.name));
+    let hosts = hosts.filter(is_or_was_out).filter(|host| host.in_flight.is_none());
     let undone = |host: &HostView<'_>| {
         let rows: BTreeSet<RowId> =
             host.rows.iter().filter(|row| is_undone(survey, host, row)).map(RowView::id).collect();

@@ -85,7 +85,8 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
         steps: Vec::new(),
         waiting: Vec::new(),
         observe: BTreeSet::new(),
-        due: Vec::new(),
+        // Every host and node is read again, most of them once.
+        due: Vec::with_capacity(2 * survey.hosts.len()),
         wake: None,
         downloads,
         settles_with: None,
@@ -401,7 +402,8 @@ impl<'s, 'a> Pass<'s, 'a> {
     pub(crate) fn start_at(&mut self, address: &Address<'_>, action: Action, why: &str) {
         let (desired, history) = (self.survey.desired, self.survey.history);
         let number = history.steps + 1 + self.steps.len() as u64;
-        let id = format!("g{}-{number}-{}-{}", history.generation, plain(address.host), action.kind());
+        let host = plain(address.host);
+        let id = format!("g{}-{number}-{host}-{}", history.generation, action.kind());
         let deadline = deadline(desired, &action);
         self.steps.push(Step {
             id: StepId::new(id),
@@ -491,8 +493,6 @@ fn deadline(desired: &model::Desired, action: &Action) -> jiff::SignedDuration {
 
 /// A step's name is a unit's name too: what a check over the network asks may have other letters.
 fn plain(host: &HostName) -> String {
-    host.as_str()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
-        .collect()
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    host.as_str().replace(|c| !is_plain(c), "-")
 }

@@ -68,9 +68,12 @@ pub(crate) fn known_release<'a>(
 
 /// Whether a service means a release by a version.
 pub(crate) fn is_meant(role: &Role, release: &Version, codename: &str, runs: &Version) -> bool {
-    let runs = runs.as_str();
+    let says = runs.as_str();
     // Asked of every version on every host, and few are patched: a byte is found sooner than a word.
-    let plain = if runs.contains('+') { runs.split(PATCHED).next().unwrap_or_default() } else { runs };
+    if !says.contains('+') {
+        return release == runs || role.is_package_of(runs, release, codename);
+    }
+    let plain = says.split(PATCHED).next().unwrap_or_default();
     release.as_str() == plain || role.package_version(release, codename).as_str() == plain
 }
 

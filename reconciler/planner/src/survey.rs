@@ -104,8 +104,10 @@ impl<'a> Survey<'a> {
         let mut placed: Vec<((usize, usize), &Role)> = placed.collect();
         placed.sort_by_key(|(place, _)| *place);
         let main = desired.target_of(Track::Main);
-        let view = |place, role| survey.views(role, place, desired.target_of(role.track), &in_flight);
-        let hosts = placed.into_iter().flat_map(|(place, role)| view(place, role)).collect();
+        let mut hosts = Vec::with_capacity(placed.iter().map(|(_, role)| role.hosts.len()).sum());
+        for (place, role) in placed {
+            hosts.extend(survey.views(role, place, desired.target_of(role.track), &in_flight));
+        }
         let of = |roles: &'a [Role]| -> Vec<HostView<'a>> {
             roles.iter().flat_map(|role| survey.views(role, (usize::MAX, 0), main, &in_flight)).collect()
         };
@@ -199,7 +201,8 @@ impl<'a> Survey<'a> {
                 let fact = self.observed.nodes.get(name);
                 let shows = |state: &NodeState| state.sticky.contains(&backend.backend);
                 let sticky = fact.and_then(Fact::known).is_some_and(shows);
-                NodeView { name, fact, is_fresh: self.node_is_fresh(name), sticky, is_out: self.is_out(name) }
+                let is_fresh = fact.is_some_and(|fact| self.node_fact_is_fresh(name, fact));
+                NodeView { name, fact, is_fresh, sticky, is_out: self.is_out(name) }
             };
             Some(Place { backend, balancer, policy, nodes: balancer.nodes.iter().map(node).collect() })
         };
@@ -232,10 +235,12 @@ impl<'a> Survey<'a> {
     /// As [`Self::host_is_fresh`], for a load balancer node. That it cannot be seen stays true for longer: nobody acts
     /// on it, and finding out may take longer than a good reading may be old.
     pub(crate) fn node_is_fresh(&self, node: &HostName) -> bool {
-        self.observed.nodes.get(node).is_some_and(|fact| {
-            let max_age = if fact.value.is_ok() { NODE_MAX_AGE } else { HOST_MAX_AGE };
-            self.fresh(node, fact.at, max_age)
-        })
+        self.observed.nodes.get(node).is_some_and(|fact| self.node_fact_is_fresh(node, fact))
+    }
+
+    fn node_fact_is_fresh(&self, node: &HostName, fact: &Fact<NodeState>) -> bool {
+        let max_age = if fact.value.is_ok() { NODE_MAX_AGE } else { HOST_MAX_AGE };
+        self.fresh(node, fact.at, max_age)
     }
 
     /// Whether a load balancer node was seen after the last action there, and what it shows may still stand for it:
@@ -249,10 +254,12 @@ impl<'a> Survey<'a> {
     pub(crate) fn age(&self, scope: &Scope) -> (Option<Timestamp>, bool) {
         match scope {
             Scope::Host(host) => {
-                (self.observed.hosts.get(host).map(|fact| fact.at), self.host_is_fresh(host))
+                let fact = self.observed.hosts.get(host);
+                (fact.map(|fact| fact.at), fact.is_some_and(|fact| self.host_fact_is_fresh(host, fact)))
             }
             Scope::Node(node) => {
-                (self.observed.nodes.get(node).map(|fact| fact.at), self.node_is_fresh(node))
+                let fact = self.observed.nodes.get(node);
+                (fact.map(|fact| fact.at), fact.is_some_and(|fact| self.node_fact_is_fresh(node, fact)))
             }
             Scope::Gate(_, gate) => {
                 let at = self.observed.gates.get(gate).map(|fact| fact.at);

@@ -54,6 +54,7 @@ impl Pass<'_, '_> {
         let found = std::mem::take(&mut self.due);
         let mut places: Vec<usize> = (0..found.len()).collect();
         places.sort_by(|a, b| found[*a].scope.cmp(&found[*b].scope));
+        self.due.reserve(found.len());
         for due in places.into_iter().map(|place| &found[place]) {
             match self.due.last_mut() {
                 Some(last) if last.scope == due.scope => last.joins(due),

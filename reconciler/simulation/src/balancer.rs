@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Admin, BackendName, HostName, LoadBalancerName, Row, RowCheck, ServerName, SmolStr, Track};
+use smol_str::format_smolstr;
 
 use crate::chance::Chance;
 use crate::fence::Fences;
@@ -77,6 +78,8 @@ pub(crate) struct Node {
     pub(crate) load_balancer: LoadBalancerName,
     /// Counts HAProxy's workers.
     pub(crate) worker: u32,
+    /// The name of that worker.
+    pub(crate) process: SmolStr,
     /// When it was last looked at.
     pub(crate) looked_ms: u64,
     /// The highest generation of each service that ever changed anything here, or claimed a host behind it.
@@ -90,6 +93,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// The name of a worker.
+    pub(crate) fn process(name: &HostName, worker: u32) -> SmolStr {
+        format_smolstr!("{worker}-{name}")
+    }
+
     /// Whether it passes traffic on.
     pub(crate) fn passes_traffic(&self) -> bool {
         matches!(self.machine.link, Link::Up | Link::CutOff)

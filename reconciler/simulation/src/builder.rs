@@ -167,6 +167,7 @@ fn node(seed: u64, lb: &LoadBalancer, name: &HostName, rows: BTreeMap<RowKey, Se
         machine: Machine::new(seed, name),
         load_balancer: lb.name.clone(),
         worker: 1,
+        process: Node::process(name, 1),
         fences: BTreeMap::new(),
         rows,
         lost: BTreeMap::new(),

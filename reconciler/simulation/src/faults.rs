@@ -2,7 +2,7 @@
 
 use model::{Action, Admin, BackendId, HostName, RowId, StepId, Version};
 
-use crate::balancer::{RowKey, TakenBy};
+use crate::balancer::{Node, RowKey, TakenBy};
 use crate::host::{Host, Keys, Link, Phase};
 use crate::state::{Due, State};
 use crate::world::SimWorld;
@@ -271,6 +271,7 @@ impl State {
         let now_ms = self.now_ms;
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.worker += 1;
+        node.process = Node::process(name, node.worker);
         if !old_stays {
             node.old_ends_ms.clear();
         }

@@ -29,7 +29,7 @@ struct Memory {
 impl MemoryJournal {
     /// A journal in which nothing was ever written.
     pub fn new() -> Self {
-        Self::default()
+        Self::holding(Vec::with_capacity(256))
     }
 
     /// A journal that holds these events already.
@@ -85,9 +85,9 @@ impl MemoryJournal {
         self.memory().events.clone()
     }
 
-    /// Everything in it but the first `from` events, whoever asks.
-    pub(crate) fn events_from(&self, from: usize) -> Vec<Recorded> {
-        self.memory().events.get(from..).unwrap_or_default().to_vec()
+    /// Shows everything in it but the first `from` events, whoever asks.
+    pub(crate) fn shows_from(&self, from: usize, each: impl FnMut(&Recorded)) {
+        self.memory().events.get(from..).unwrap_or_default().iter().for_each(each);
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{CommitId, Desired, EnvironmentName, Event, Generation, RowId, StageName, Step, StepId, Version};
+use model::{
+    CommitId, Desired, EnvironmentName, Event, Generation, Recorded, RowId, StageName, Step, StepId, Version,
+};
 
 use crate::journal::MemoryJournal;
 use crate::source::SimSource;
@@ -216,40 +218,41 @@ impl Law {
     }
 
     fn read_on(&mut self) {
-        for recorded in self.journal.events_from(self.read) {
-            self.read += 1;
-            self.follow_rows(&recorded.event);
-            self.follow_stages(recorded.at, &recorded.event);
-            match recorded.event {
-                Event::ServiceStarted { generation, .. } => self.newest = generation,
-                Event::Accepted { environment, commit, version, canary, .. } => {
-                    let targets = self.targets.entry(environment.clone()).or_default();
-                    for version in [version].into_iter().chain(canary) {
-                        if !targets.contains(&version) {
-                            targets.push(version);
-                        }
+        let journal = self.journal.clone();
+        journal.shows_from(self.read, |recorded| self.follow(recorded));
+    }
+
+    fn follow(&mut self, recorded: &Recorded) {
+        self.read += 1;
+        self.follow_rows(&recorded.event);
+        self.follow_stages(recorded.at, &recorded.event);
+        match &recorded.event {
+            Event::ServiceStarted { generation, .. } => self.newest = *generation,
+            Event::Accepted { environment, commit, version, canary, .. } => {
+                let targets = self.targets.entry(environment.clone()).or_default();
+                for version in [version].into_iter().chain(canary) {
+                    if !targets.contains(version) {
+                        targets.push(version.clone());
                     }
-                    self.in_force.insert(environment, commit);
                 }
-                Event::Paused { environment, until, .. } => {
-                    self.pauses.insert(environment, until);
-                }
-                Event::Resumed { environment, .. } => {
-                    self.pauses.remove(&environment);
-                }
-                Event::StepStarted { step }
-                    if self.pauses.get(&step.environment).is_some_and(|until| recorded.at < *until) =>
-                {
-                    self.in_pauses.insert(step.id);
-                }
-                Event::Adopted { environment, running, ahead, .. } => {
-                    self.found_running
-                        .entry(environment)
-                        .or_default()
-                        .extend(running.into_iter().chain(ahead));
-                }
-                _ => {}
+                self.in_force.insert(environment.clone(), commit.clone());
             }
+            Event::Paused { environment, until, .. } => {
+                self.pauses.insert(environment.clone(), *until);
+            }
+            Event::Resumed { environment, .. } => {
+                self.pauses.remove(environment);
+            }
+            Event::StepStarted { step }
+                if self.pauses.get(&step.environment).is_some_and(|until| recorded.at < *until) =>
+            {
+                self.in_pauses.insert(step.id.clone());
+            }
+            Event::Adopted { environment, running, ahead, .. } => {
+                let found = self.found_running.entry(environment.clone()).or_default();
+                found.extend(running.iter().chain(ahead).cloned());
+            }
+            _ => {}
         }
     }
 }

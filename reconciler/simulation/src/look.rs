@@ -8,8 +8,6 @@ use model::{
     UnknownKind,
 };
 
-use smol_str::format_smolstr;
-
 use crate::balancer::Server;
 use crate::fence::Owner;
 use crate::host::{Host, Live, Phase, Process, Run};
@@ -64,7 +62,7 @@ impl State {
         node.looked_ms = now_ms;
         let row = |row: &Server| row.row(now_ms);
         Ok(NodeState {
-            process: format_smolstr!("{}-{name}", node.worker),
+            process: node.process.clone(),
             rows: node.rows.iter().map(|(key, server)| (key.clone(), row(server))).collect(),
             sticky: node.sticky.clone(),
             old_sessions: node.old_sessions(now_ms),

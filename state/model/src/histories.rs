@@ -48,20 +48,22 @@ impl Histories {
 
     /// An environment's history; a new one under the newest service when it was never mentioned.
     pub fn of(&mut self, environment: &EnvironmentName) -> &mut History {
+        if !self.environments.contains_key(environment) {
+            let begun = self.begun(environment.clone());
+            self.environments.insert(environment.clone(), begun);
+        }
+        self.environments.entry(environment.clone()).or_insert_with_key(|name| History::new(name.clone()))
+    }
+
+    fn begun(&self, environment: EnvironmentName) -> History {
+        let mut history = History::new(environment);
         let any = self.environments.values().next();
-        let new = || {
-            let mut history = History::new(environment.clone());
-            history.progress.released = any.map(|any| any.progress.released.clone()).unwrap_or_default();
-            if let Some((generation, name)) = &self.service {
-                history.generation = *generation;
-                history.service.clone_from(name);
-            }
-            history
-        };
-        let new = if self.environments.contains_key(environment) { None } else { Some(new()) };
-        self.environments
-            .entry(environment.clone())
-            .or_insert_with(|| new.unwrap_or_else(|| History::new(environment.clone())))
+        history.progress.released = any.map(|any| any.progress.released.clone()).unwrap_or_default();
+        if let Some((generation, name)) = &self.service {
+            history.generation = *generation;
+            history.service.clone_from(name);
+        }
+        history
     }
 
     /// An environment's history, if it was ever mentioned.

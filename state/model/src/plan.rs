@@ -165,6 +165,9 @@ impl Cadence {
 
     /// The time from a reading to the next one.
     pub fn every(&self, read_at: Timestamp) -> SignedDuration {
+        if self.least == self.most {
+            return self.least;
+        }
         (read_at.duration_since(self.since) / 10).clamp(self.least, self.most)
     }
 

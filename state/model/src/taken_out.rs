@@ -40,6 +40,11 @@ impl TakenOut {
         admin == Admin::Maint && self.how(host, row) == Some(TakenOutBy::Retire)
     }
 
+    /// Whether we took any row of a host out.
+    pub fn has_any(&self, host: &HostName) -> bool {
+        self.0.get(host).is_some_and(|rows| !rows.is_empty())
+    }
+
     /// How we took a row out; none: we did not.
     pub fn how(&self, host: &HostName, row: &RowId) -> Option<TakenOutBy> {
         self.0.get(host)?.get(row).copied()

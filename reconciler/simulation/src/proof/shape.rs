@@ -9,6 +9,7 @@ use model::{
     LoadBalancer, MigrationJob, Migrations, Mode, OnRed, OnTimeout, Policy, Probe, Promotion, RampStep,
     Requirement, Role, RoleName, Run, Service, Stage, Threshold, Track, Version,
 };
+use smol_str::format_smolstr;
 
 use crate::chance::Chance;
 
@@ -110,8 +111,9 @@ impl Shape {
 
     /// Every managed host, and the host of jobs, of production.
     pub fn hosts(&self) -> Vec<HostName> {
-        let named =
-            |name: &str, count: u8| (1..=count).map(|n| HostName::new(format!("{name}-{n}"))).collect();
+        let named = |name: &str, count: u8| {
+            (1..=count).map(|n| HostName::new(format_smolstr!("{name}-{n}"))).collect()
+        };
         let jobs: Vec<HostName> = if self.has_job_host() { vec![job_host()] } else { Vec::new() };
         let roles: [Vec<HostName>; 3] =
             [named("cny", self.canary), named("storage", self.storage), named("web", self.web)];
@@ -120,7 +122,7 @@ impl Shape {
 
     /// Every load balancer node of production.
     pub fn nodes(&self) -> Vec<HostName> {
-        (1..=self.nodes).map(|n| HostName::new(format!("lb-{n}"))).collect()
+        (1..=self.nodes).map(|n| HostName::new(format_smolstr!("lb-{n}"))).collect()
     }
 
     /// Hosts and nodes of production.
