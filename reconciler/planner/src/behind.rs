@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use model::{Action, InFlight, Reason, Scope, Version};
 
 use crate::jobs::came_later;
@@ -13,10 +14,9 @@ use crate::survey::{HostView, Survey};
 use crate::tuning::AT_ONCE;
 
 /// Why those of a lane's target wait, if so: a host of any track that counts does not run the version or one that came later,
-/// is being moved away from it, is wanted before it, or was not read since we worked there and everything before was passed.
+/// is being moved away from it, or is wanted before it.
 pub(crate) fn left_behind(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Wait> {
     let version = lane.target;
-    let counting = || survey.hosts.iter().filter(|host| host.out.is_none());
     let older = |host: &HostView<'_>| {
         let runs = has_reached(survey, host, version).err()?;
         let (host, version) = (host.name.clone(), version.clone());
@@ -32,17 +32,26 @@ pub(crate) fn left_behind(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Wait> 
         // Once they had begun, its way back would be barred.
         Some(Wait::new(Reason::EarlierStage { stage }))
     };
-    // There is no way back from here: what somebody has done meanwhile on a host that is quiet is to be seen before.
-    let passed = lane.rungs.iter().filter_map(|rung| survey.history.run(rung.stage, version)?.passed).max();
-    let is_unread =
-        |host: &&HostView<'_>| !survey.host_is_fresh(host.name) || host.fact.map(|fact| fact.at) < passed;
-    let unread = || {
-        let scopes: BTreeSet<Scope> = counting().filter(is_unread).flat_map(host_scope).collect();
-        (!scopes.is_empty()).then(|| Wait::new(Reason::FreshFacts).watching(scopes, AT_ONCE))
-    };
-    let first = |why: &dyn Fn(&HostView<'_>) -> Option<Wait>| counting().find_map(why);
+    let first = |why: &dyn Fn(&HostView<'_>) -> Option<Wait>| counting(survey).find_map(why);
     let moved = || first(&leaving).or_else(|| first(&sent_back));
-    first(&older).or_else(moved).or_else(unread)
+    first(&older).or_else(moved)
+}
+
+/// Why those of a version wait once all else is there that they need, which was so from `ready` on: there is no way back from
+/// them, and what somebody has done meanwhile on a host that is quiet is to be seen before. Until then a hold, a freeze, or a
+/// person who was asked may have kept them for long: that hosts were read when everything before was passed says nothing.
+pub(crate) fn unread(survey: &Survey<'_>, version: &Version, ready: Option<Timestamp>) -> Option<Wait> {
+    let rungs = survey.lanes.iter().filter(|lane| lane.target == version).flat_map(|lane| &lane.rungs);
+    let passed = rungs.filter_map(|rung| survey.history.run(rung.stage, version)?.passed).max();
+    let from = passed.max(ready);
+    let is_unread =
+        |host: &&HostView<'_>| !survey.host_is_fresh(host.name) || host.fact.map(|fact| fact.at) < from;
+    let scopes: BTreeSet<Scope> = counting(survey).filter(is_unread).flat_map(host_scope).collect();
+    (!scopes.is_empty()).then(|| Wait::new(Reason::FreshFacts).watching(scopes, AT_ONCE))
+}
+
+fn counting<'s, 'a>(survey: &'s Survey<'a>) -> impl Iterator<Item = &'s HostView<'a>> {
+    survey.hosts.iter().filter(|host| host.out.is_none())
 }
 
 /// Whether a host is at a version or a later one: with what is installed, and with every service that has to take it up.

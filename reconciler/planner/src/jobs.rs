@@ -6,6 +6,7 @@ use model::{
 };
 
 use crate::agent;
+use crate::behind::unread;
 use crate::lanes::Lane;
 use crate::next::{Next, Wait, host_scope};
 use crate::position::{claimed_by_other, in_the_way, packages_are_read, seen, under_way};
@@ -255,7 +256,17 @@ fn run(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, errand: &Err
         let action = Action::Install { packages, prepare: Vec::new(), configure: Vec::new() };
         return Next::Step(action, "exactly the version whose migrations run");
     }
+    if let Some(wait) = before_no_return(survey, host, errand) {
+        return Next::Wait(wait);
+    }
     Next::Step(errand.action.clone(), why(&errand.action))
+}
+
+/// Post-deployment migrations come last: when our mark is there, and the package.
+fn before_no_return(survey: &Survey<'_>, host: &HostView<'_>, errand: &Errand) -> Option<Wait> {
+    let (_, key) = errand.action.job().filter(|(_, key)| key.kind == JobKind::PostMigration)?;
+    let ready = survey.history.last_action.get(host.name).copied();
+    unread(survey, &key.version, ready)
 }
 
 /// What a check over the network needs next.

@@ -60,6 +60,12 @@ fn nobody_is_left_behind(evidence: &Evidence<'_>, step: &Step, version: &Version
     if let Some((_, host)) = hosts.find(|(role, host)| !has_reached(evidence, role, host, version)) {
         found.step(Promise::S4, step, format_args!("leaves {host} behind, which does not run {version}"));
     }
+    let ready = evidence.history.last_action.get(&step.host);
+    let mut hosts = desired.fleet.hosts().filter(|(_, host)| counts(host));
+    let read_at = |host: &HostName| evidence.observed.hosts.get(host).map(|fact| &fact.at);
+    if let Some((_, host)) = hosts.find(|(_, host)| read_at(host) < ready) {
+        found.step(Promise::S4, step, format_args!("goes by what {host} ran before all else was ready"));
+    }
     let mut hosts = desired.fleet.hosts().filter(|(_, host)| counts(host));
     let earlier = |role: &Role| desired.rank(desired.target_of(role.track)) < desired.rank(version);
     let is_ranked = |role: &Role| desired.rank(desired.target_of(role.track)).is_some();

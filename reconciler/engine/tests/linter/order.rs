@@ -210,6 +210,12 @@ fn post_deployment_migrations_wait_for_every_host_that_counts() {
     while !is_post(&scene) {
         scene = scene.next();
     }
+    let read_at = scene.observed.hosts["web-03"].at;
+    scene.history.last_action.insert("deploy-01".into(), read_at);
+    keeps(&scene);
+    scene.observed.hosts.get_mut("web-03").unwrap().at = read_at - SignedDuration::from_millis(1);
+    breaks(&scene, "S4", "goes by what web-03 ran before all else was ready");
+    scene.observed.hosts.get_mut("web-03").unwrap().at = read_at;
     let there = scene.host("web-03").clone();
     // An install that failed half-way: dpkg tells the new version, the services run the old one.
     for (stamped, after_unpack, is_found) in [

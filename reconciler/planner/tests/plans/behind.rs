@@ -1,6 +1,6 @@
 //! Whom post-deployment migrations wait for: every host that counts, by what it runs.
 
-use crate::fleet::{host, start, version};
+use crate::fleet::{claim, host, start, version};
 use crate::release::{desired, history, observed};
 use jiff::SignedDuration;
 use model::*;
@@ -38,6 +38,19 @@ fn all_but_the_last_stage() -> History {
     let state = JobState::Passed { at: start(), output: String::new() };
     memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
     memory
+}
+
+/// Our mark is where migrations run, and so is the package.
+fn with_the_mark_there(mut seen: Observed) -> Observed {
+    host(&mut seen, "deploy-01").claim = Some(claim());
+    seen
+}
+
+/// Whether post-deployment migrations begin now, and what is to be read at once.
+fn begin(desired: &Desired, seen: &Observed, memory: &History) -> (bool, std::collections::BTreeSet<Scope>) {
+    let planned = plan(desired, seen, memory, start() + SignedDuration::from_millis(2));
+    let mut jobs = planned.steps.iter().filter_map(|step| step.action.job());
+    (jobs.any(|(_, key)| key.kind == JobKind::PostMigration), planned.observe)
 }
 
 fn hold_canary(desired: &mut Desired) {
@@ -148,12 +161,10 @@ fn a_canary_that_main_waits_for_is_not_kept_waiting_by_main() {
 #[test]
 fn post_deployment_migrations_wait_while_a_canary_goes_back_and_until_it_was_read() {
     let (mut desired, seen) = before_the_post_migrations_of_main();
+    let seen = with_the_mark_there(seen);
     hold_canary(&mut desired);
     let memory = all_but_the_last_stage();
-    let begins = |memory: &History| {
-        let planned = plan(&desired, &seen, memory, start());
-        planned.steps.iter().any(|step| step.host.as_str() == "deploy-01")
-    };
+    let begins = |memory: &History| begin(&desired, &seen, memory).0;
     assert!(begins(&memory));
 
     let mut read_before = memory.clone();
@@ -227,14 +238,11 @@ fn post_deployment_migrations_bar_nobodys_way_back() {
 
 #[test]
 fn post_deployment_migrations_begin_when_every_host_was_read_since_the_last_stage_passed() {
-    let (mut desired, mut seen) = before_the_post_migrations_of_main();
+    let (mut desired, seen) = before_the_post_migrations_of_main();
+    let mut seen = with_the_mark_there(seen);
     hold_canary(&mut desired);
     let memory = all_but_the_last_stage();
-    let begins = |seen: &Observed| {
-        let planned = plan(&desired, seen, &memory, start());
-        let begins = planned.steps.iter().any(|step| step.host.as_str() == "deploy-01");
-        (begins, planned.observe)
-    };
+    let begins = |seen: &Observed| begin(&desired, seen, &memory);
     let (quiet, instant) = (HostName::from("web-02"), SignedDuration::from_millis(1));
     assert_eq!(begins(&seen), (true, [].into()));
     seen.hosts.get_mut(&quiet).unwrap().at = start() - instant;
@@ -243,4 +251,25 @@ fn post_deployment_migrations_begin_when_every_host_was_read_since_the_last_stag
     let other = HostName::from("web-03");
     seen.hosts.get_mut(&other).unwrap().at = start() - instant;
     assert_eq!(begins(&seen), (false, [asked, Scope::Host(other)].into()), "all at once");
+}
+
+#[test]
+fn post_deployment_migrations_begin_when_every_host_was_read_since_our_mark_and_their_package_were_there() {
+    let (mut desired, seen) = before_the_post_migrations_of_main();
+    let mut seen = with_the_mark_there(seen);
+    hold_canary(&mut desired);
+    let mut memory = all_but_the_last_stage();
+    // A person was asked after the first attempt, which took as long as it took.
+    let ready = start() + SignedDuration::from_millis(1);
+    memory.last_action.insert("deploy-01".into(), ready);
+    seen.hosts.values_mut().for_each(|fact| fact.at = ready);
+    assert_eq!(begin(&desired, &seen, &memory), (true, [].into()));
+    let quiet = HostName::from("web-02");
+    seen.hosts.get_mut(&quiet).unwrap().at = start();
+    let asked = Scope::Host(quiet);
+    assert_eq!(
+        begin(&desired, &seen, &memory),
+        (false, [asked].into()),
+        "somebody may have been there since"
+    );
 }

@@ -130,7 +130,7 @@ fn who_installs_by_hand_has_mended_an_interrupted_dpkg_first() {
 
 #[test]
 fn hosts_are_read_once_more_before_the_point_of_no_return() {
-    all_live([10028197]);
+    all_live([10028197, 31922321]);
 }
 
 #[test]
