@@ -40,7 +40,7 @@ fn all_but_the_last_stage() -> History {
     memory
 }
 
-/// Our mark is where migrations run, and so is the package.
+/// Our mark is where migrations run; the package is there already.
 fn with_the_mark_there(mut seen: Observed) -> Observed {
     host(&mut seen, "deploy-01").claim = Some(claim());
     seen
