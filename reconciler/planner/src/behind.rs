@@ -1,9 +1,7 @@
 //! Whom the post-deployment migrations of a version would leave behind.
 
-use std::collections::BTreeSet;
-
-use jiff::Timestamp;
-use model::{Action, InFlight, Reason, Scope, Version};
+use jiff::{SignedDuration, Timestamp};
+use model::{Action, InFlight, Reason, Version};
 
 use crate::jobs::came_later;
 use crate::lanes::Lane;
@@ -11,7 +9,7 @@ use crate::next::{Wait, host_scope};
 use crate::position::under_way;
 use crate::running::{Runs, is_whole, services};
 use crate::survey::{HostView, Survey};
-use crate::tuning::AT_ONCE;
+use crate::tuning::{AT_ONCE, SWEEP_AT_LEAST, SWEEP_PER_HOST};
 
 /// Why those of a lane's target wait, if so: a host of any track that counts does not run the version or one that came later,
 /// is being moved away from it, or is wanted before it.
@@ -39,15 +37,27 @@ pub(crate) fn left_behind(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Wait> 
 
 /// Why those of a version wait once all else is there that they need, which was so from `ready` on: there is no way back from
 /// them, and what somebody has done meanwhile on a host that is quiet is to be seen before. Until then a hold, a freeze, or a
-/// person who was asked may have kept them for long: that hosts were read when everything before was passed says nothing.
+/// person who was asked may have kept them for long: that hosts were read when everything before was passed says nothing. Nor
+/// that they were read since then, where a failure, or a run of the configuration agent, keeps them still.
 pub(crate) fn unread(survey: &Survey<'_>, version: &Version, ready: Option<Timestamp>) -> Option<Wait> {
     let rungs = survey.lanes.iter().filter(|lane| lane.target == version).flat_map(|lane| &lane.rungs);
     let passed = rungs.filter_map(|rung| survey.history.run(rung.stage, version)?.passed).max();
-    let from = passed.max(ready);
-    let is_unread =
-        |host: &&HostView<'_>| !survey.host_is_fresh(host.name) || host.fact.map(|fact| fact.at) < from;
-    let scopes: BTreeSet<Scope> = counting(survey).filter(is_unread).flat_map(host_scope).collect();
-    (!scopes.is_empty()).then(|| Wait::new(Reason::FreshFacts).watching(scopes, AT_ONCE))
+    let sweep = sweep(counting(survey).count());
+    let is_older = |host: &&HostView<'_>, age: SignedDuration| {
+        let from = passed.max(ready).max(Some(survey.now - age));
+        !survey.host_is_fresh(host.name) || host.fact.map(|fact| fact.at) < from
+    };
+    if !counting(survey).any(|host| is_older(&host, sweep * 2)) {
+        return None;
+    }
+    // Who is read after this is not too old yet when the last of them has been.
+    let scopes = counting(survey).filter(|host| is_older(host, sweep)).flat_map(host_scope).collect();
+    Some(Wait::new(Reason::FreshFacts).watching(scopes, AT_ONCE))
+}
+
+/// How long it may take to read so many hosts. What they run counts for twice as long.
+fn sweep(hosts: usize) -> SignedDuration {
+    SWEEP_AT_LEAST.max(SWEEP_PER_HOST * i32::try_from(hosts).unwrap_or(i32::MAX))
 }
 
 fn counting<'s, 'a>(survey: &'s Survey<'a>) -> impl Iterator<Item = &'s HostView<'a>> {

@@ -73,14 +73,16 @@ impl<'a> Capacity<'a> {
         survey.desired.fleet.policy.emergency.max_unavailable.of(role.hosts.len()).max(usual)
     }
 
-    /// A host that is declared out and serves nowhere leaves every count; until then it is as any other. What a row sends
-    /// elsewhere it does not serve, and we do not stop.
+    /// A host that is declared out and serves nowhere leaves every count, and takes no share; until then it is as any other.
+    /// What a row sends elsewhere it does not serve, and we do not stop.
     fn count_host<'b>(&mut self, host: &'a HostView<'b>, leaving: bool)
     where
         'b: 'a,
     {
         let serves = |row: &RowView<'b>| row.may_take_traffic() && host.elsewhere(row).is_none();
         if host.out.is_some() && !host.rows.iter().any(serves) {
+            self.leaving.insert(host.name);
+            self.gone.insert(host.name);
             return;
         }
         let worked_on = host.claim.is_ours() || host.in_flight.is_some_and(is_claiming);

@@ -23,6 +23,13 @@ pub(crate) const NODE_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
 /// installed by hand.
 pub(crate) const PACKAGES_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
 
+/// All hosts are read within this for each of them, before there is no way back from what they run: at 33 a second, as 1,000
+/// quiet ones are.
+pub(crate) const SWEEP_PER_HOST: SignedDuration = SignedDuration::from_millis(30);
+
+/// As [`SWEEP_PER_HOST`], for all hosts of a small fleet.
+pub(crate) const SWEEP_AT_LEAST: SignedDuration = SignedDuration::from_millis(1_500);
+
 /// Sessions, reloads and orphaned jobs are watched this often while a host is out.
 pub(crate) const WATCH: SignedDuration = SignedDuration::from_millis(500);
 

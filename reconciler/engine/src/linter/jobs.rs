@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use model::{
     Action, Activate, Direction, HostName, JobKey, JobKind, JobName, JobState, Role, Run, Running, Step,
     TrackProgress, Version,
@@ -56,22 +57,31 @@ fn nobody_is_left_behind(evidence: &Evidence<'_>, step: &Step, version: &Version
     }
     let desired = evidence.desired;
     let counts = |host: &HostName| desired.exceptions.host_out(host, evidence.now).is_none();
-    let mut hosts = desired.fleet.hosts().filter(|(_, host)| counts(host));
-    if let Some((_, host)) = hosts.find(|(role, host)| !has_reached(evidence, role, host, version)) {
+    let hosts: Vec<(&Role, &HostName)> = desired.fleet.hosts().filter(|(_, host)| counts(host)).collect();
+    if let Some((_, host)) = hosts.iter().find(|(role, host)| !has_reached(evidence, role, host, version)) {
         found.step(Promise::S4, step, format_args!("leaves {host} behind, which does not run {version}"));
     }
-    let ready = evidence.history.last_action.get(&step.host);
-    let mut hosts = desired.fleet.hosts().filter(|(_, host)| counts(host));
-    let read_at = |host: &HostName| evidence.observed.hosts.get(host).map(|fact| &fact.at);
-    if let Some((_, host)) = hosts.find(|(_, host)| read_at(host) < ready) {
+    let read_at = |host: &HostName| evidence.observed.hosts.get(host).map(|fact| fact.at);
+    let ready = evidence.history.last_action.get(&step.host).copied();
+    if let Some((_, host)) = hosts.iter().find(|(_, host)| read_at(host) < ready) {
         found.step(Promise::S4, step, format_args!("goes by what {host} ran before all else was ready"));
     }
-    let mut hosts = desired.fleet.hosts().filter(|(_, host)| counts(host));
+    let long_ago = evidence.now - all_max_age(hosts.len());
+    if let Some((_, host)) = hosts.iter().find(|(_, host)| read_at(host) < Some(long_ago)) {
+        found.step(Promise::S4, step, format_args!("goes by what {host} ran some time ago"));
+    }
     let earlier = |role: &Role| desired.rank(desired.target_of(role.track)) < desired.rank(version);
     let is_ranked = |role: &Role| desired.rank(desired.target_of(role.track)).is_some();
-    if let Some((_, host)) = hosts.find(|(role, _)| is_ranked(role) && earlier(role)) {
+    if let Some((_, host)) = hosts.iter().find(|(role, _)| is_ranked(role) && earlier(role)) {
         found.step(Promise::S4, step, format_args!("bars {host} from what it is to go back to"));
     }
+}
+
+/// How old the oldest look at so many hosts may be, where there is no way back: 3 s, or twice the time to look at all of them,
+/// at 33 a second.
+fn all_max_age(hosts: usize) -> SignedDuration {
+    let each = SignedDuration::from_millis(60);
+    SignedDuration::from_secs(3).max(each * i32::try_from(hosts).unwrap_or(i32::MAX))
 }
 
 /// With what is installed, and with every service that has to take it up, as far as those tell.

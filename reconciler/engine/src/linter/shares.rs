@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use model::{Action, BackendId, HostName, LoadBalancer, Role, Row, RowId, ServerName, Step, Track};
+use model::{
+    Action, ActionKind, BackendId, HostName, LoadBalancer, Role, Row, RowId, ServerName, Step, Track,
+};
 
 use super::evidence::{Evidence, Mark};
 use super::{Findings, Promise};
@@ -21,6 +23,8 @@ struct Spot {
     canary: u64,
     /// The heaviest weight that goes up, and its row.
     raised: Option<(u64, ServerName)>,
+    /// One that goes up of a server that is being deployed.
+    deployed: Option<ServerName>,
 }
 
 pub(super) fn lint(evidence: &Evidence<'_>, found: &mut Findings) {
@@ -41,6 +45,10 @@ pub(super) fn lint(evidence: &Evidence<'_>, found: &mut Findings) {
 }
 
 fn is_within(evidence: &Evidence<'_>, step: &Step, backend: &BackendId, spot: &Spot, found: &mut Findings) {
+    if let Some(server) = &spot.deployed {
+        let how = format_args!("gives {server} a part of {backend} while it is being deployed");
+        found.step(Promise::S2, step, how);
+    }
     let Some((raised, server)) = &spot.raised else { return };
     let percent = evidence.desired.canary.as_ref().map_or(0, |canary| u64::from(canary.weight));
     if spot.canary * 100 > percent * (spot.main + spot.canary) {
@@ -71,7 +79,13 @@ fn spots(
         let spot = spots.entry(id).or_default();
         match role.track {
             Track::Main => main(evidence, spot, host, row),
-            Track::Canary => canary(spot, server, row, weights.get(&key).copied()),
+            Track::Canary => {
+                let weight = weights.get(&key).copied();
+                canary(spot, server, row, weight);
+                if weight > Some(row.weight) && is_deployed(evidence, host) {
+                    spot.deployed = Some(server.clone());
+                }
+            }
         }
     }
     spots.into_iter().collect()
@@ -106,4 +120,11 @@ fn canary(spot: &mut Spot, server: &ServerName, row: &Row, weight: Option<u32>) 
     if next > row.weight && spot.raised.as_ref().is_none_or(|(raised, _)| *raised < u64::from(next)) {
         spot.raised = Some((u64::from(next), server.clone()));
     }
+}
+
+fn is_deployed(evidence: &Evidence<'_>, host: &HostName) -> bool {
+    let under_way = evidence.history.in_flight_on(host);
+    under_way.is_some_and(|under_way| {
+        matches!(under_way.step.action.kind(), ActionKind::Install | ActionKind::Activate | ActionKind::Patch)
+    })
 }

@@ -1,6 +1,6 @@
 //! Rotation: floors, budgets, the canary's share, and what is done out of it only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use model::*;
@@ -131,6 +131,23 @@ fn weights_above_the_share_are_found() {
     breaks(&scene, "S2", "weigh more than a main server");
     heavier(&mut scene, 0);
     keeps(&scene);
+}
+
+#[test]
+fn a_share_of_a_canary_that_is_being_deployed_is_found() {
+    let mut scene = Scene::canary().until(ActionKind::Weigh, "fe-01");
+    let (packages, services) = (BTreeMap::new(), Vec::new());
+    let install = Action::Install { packages: packages.clone(), prepare: Vec::new(), configure: Vec::new() };
+    let activate = Action::Activate { services, packages, stamp: version("1.1") };
+    for (action, is_found) in [(Action::Release, false), (install, true), (activate, true)] {
+        let mut step = scene.step(ActionKind::Weigh).clone();
+        (step.host, step.action) = ("web-cny-02".into(), action);
+        let flying = InFlight { step, since: scene.now };
+        scene.history.in_flight.insert(StepId::new("under-way"), flying);
+        let found = scene.findings().join("; ");
+        let says = "gives web-cny-02 a part of fe/web while it is being deployed";
+        assert_eq!(found.contains(says), is_found, "{found}");
+    }
 }
 
 #[test]

@@ -215,6 +215,12 @@ fn post_deployment_migrations_wait_for_every_host_that_counts() {
     keeps(&scene);
     scene.observed.hosts.get_mut("web-03").unwrap().at = read_at - SignedDuration::from_millis(1);
     breaks(&scene, "S4", "goes by what web-03 ran before all else was ready");
+    scene.history.last_action.remove("deploy-01");
+    let a_moment_ago = scene.now - SignedDuration::from_secs(3);
+    scene.observed.hosts.get_mut("web-03").unwrap().at = a_moment_ago;
+    keeps(&scene);
+    scene.observed.hosts.get_mut("web-03").unwrap().at = a_moment_ago - SignedDuration::from_millis(1);
+    breaks(&scene, "S4", "goes by what web-03 ran some time ago");
     scene.observed.hosts.get_mut("web-03").unwrap().at = read_at;
     let there = scene.host("web-03").clone();
     // An install that failed half-way: dpkg tells the new version, the services run the old one.

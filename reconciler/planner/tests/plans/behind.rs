@@ -1,8 +1,10 @@
 //! Whom post-deployment migrations wait for: every host that counts, by what it runs.
 
+use std::collections::BTreeSet;
+
 use crate::fleet::{claim, host, start, version};
 use crate::release::{desired, history, observed};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use model::*;
 use planner::{plan, preview};
 
@@ -47,10 +49,21 @@ fn with_the_mark_there(mut seen: Observed) -> Observed {
 }
 
 /// Whether post-deployment migrations begin now, and what is to be read at once.
-fn begin(desired: &Desired, seen: &Observed, memory: &History) -> (bool, std::collections::BTreeSet<Scope>) {
-    let planned = plan(desired, seen, memory, start() + SignedDuration::from_millis(2));
+fn begin(desired: &Desired, seen: &Observed, memory: &History) -> (bool, BTreeSet<Scope>) {
+    begin_at(start() + SignedDuration::from_millis(2), desired, seen, memory)
+}
+
+fn begin_at(now: Timestamp, desired: &Desired, seen: &Observed, memory: &History) -> (bool, BTreeSet<Scope>) {
+    let planned = plan(desired, seen, memory, now);
     let mut jobs = planned.steps.iter().filter_map(|step| step.action.job());
     (jobs.any(|(_, key)| key.kind == JobKind::PostMigration), planned.observe)
+}
+
+/// Everything was read just then.
+fn read_at(seen: &mut Observed, at: Timestamp) {
+    seen.hosts.values_mut().for_each(|fact| fact.at = at);
+    seen.nodes.values_mut().for_each(|fact| fact.at = at);
+    seen.gates.values_mut().for_each(|fact| fact.at = at);
 }
 
 fn hold_canary(desired: &mut Desired) {
@@ -272,4 +285,47 @@ fn post_deployment_migrations_begin_when_every_host_was_read_since_our_mark_and_
         (false, [asked].into()),
         "somebody may have been there since"
     );
+}
+
+#[test]
+fn post_deployment_migrations_begin_on_what_was_read_a_moment_ago_whatever_has_kept_them() {
+    let (mut desired, seen) = before_the_post_migrations_of_main();
+    let mut seen = with_the_mark_there(seen);
+    hold_canary(&mut desired);
+    let memory = all_but_the_last_stage();
+    // The configuration agent where they run was in the middle of a run when it was paused.
+    let now = start() + SignedDuration::from_secs(20);
+    let mut begins_when_read = |ages_ms: [i64; 3]| {
+        read_at(&mut seen, now);
+        for (name, age_ms) in ["web-01", "web-02", "web-03"].into_iter().zip(ages_ms) {
+            seen.hosts.get_mut(name).unwrap().at = now - SignedDuration::from_millis(age_ms);
+        }
+        begin_at(now, &desired, &seen, &memory)
+    };
+    let asked = |names: &[&str]| names.iter().map(|name| Scope::Host(HostName::from(*name))).collect();
+    assert_eq!(begins_when_read([3_000, 1_501, 1_500]), (true, [].into()));
+    assert_eq!(
+        begins_when_read([3_001, 1_501, 1_500]),
+        (false, asked(&["web-01", "web-02"])),
+        "who would be too old in a moment is read along"
+    );
+}
+
+#[test]
+fn a_large_fleet_has_time_to_be_read_before_post_deployment_migrations() {
+    let (mut desired, _) = before_the_post_migrations_of_main();
+    hold_canary(&mut desired);
+    let web = desired.fleet.roles.iter_mut().find(|role| role.name.as_str() == "web").unwrap();
+    web.hosts.extend((5..=197).map(|number| HostName::new(format!("web-{number:03}"))));
+    assert_eq!(desired.fleet.hosts().count(), 200);
+    let mut seen = with_the_mark_there(observed(&desired, "1.1"));
+    let memory = all_but_the_last_stage();
+    let now = start() + SignedDuration::from_secs(20);
+    let mut begins_when_read = |age_ms| {
+        read_at(&mut seen, now);
+        seen.hosts.get_mut("web-100").unwrap().at = now - SignedDuration::from_millis(age_ms);
+        begin_at(now, &desired, &seen, &memory).0
+    };
+    assert!(begins_when_read(12_000), "60 ms for each");
+    assert!(!begins_when_read(12_001));
 }

@@ -95,6 +95,37 @@ fn a_canary_that_is_declared_out_has_its_part_of_the_share_until_it_is_out() {
 }
 
 #[test]
+fn a_canary_that_is_declared_out_and_weighs_nothing_takes_no_share() {
+    let (mut desired, seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let what = OutTarget::Host("web-cny-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    // It may be in the middle of its deployment, on a node that was declared out until now.
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    NODES.into_iter().for_each(|node| {
+        let told = told(&planned, node).into_iter().map(|(row, weight)| (row.server.to_string(), weight));
+        assert_eq!(told.collect::<Vec<_>>(), [("web-cny-01".to_owned(), 21)]);
+    });
+}
+
+#[test]
+fn a_canary_that_is_declared_out_and_weighs_nothing_is_taken_out_where_another_node_leads_elsewhere() {
+    let (mut desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let what = OutTarget::Host("web-cny-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    host(&mut seen, "web-cny-02").addresses = ["192.0.2.2".into()].into();
+    row(&mut seen, "fe-02", "web-cny-02").address = "192.0.2.2".into();
+    let elsewhere = row(&mut seen, "fe-01", "web-cny-02");
+    (elsewhere.address, elsewhere.weight) = ("192.0.2.9".into(), 10);
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    let retired = planned.steps.iter().find_map(|step| match &step.action {
+        Action::Retire { rows, .. } => Some(rows.clone()),
+        _ => None,
+    });
+    let own = RowId { node: "fe-02".into(), backend: "web".into(), server: "web-cny-02".into() };
+    assert_eq!(retired, Some([own].into()));
+}
+
+#[test]
 fn a_canary_that_is_worked_on_takes_no_share_where_somebody_has_made_it_ready() {
     let (desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
     let mut memory = history(&["1.1"]);

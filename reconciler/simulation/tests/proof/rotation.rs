@@ -209,7 +209,7 @@ fn half_installed_hosts_that_are_half_out_are_a_persons_to_take_out() {
 
 #[test]
 fn who_is_deployed_takes_no_share_on_a_node_that_was_declared_out_until_now() {
-    all_live([20089949]);
+    all_live([20089949, 32491685]);
 }
 
 #[test]
