@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{BackendId, Floor, HostName, Reason, Role, RoleName, Track};
+use model::{BackendId, Floor, HostName, HostState, Reason, Role, RoleName, Track};
 
 use crate::rows::RowView;
 use crate::survey::{HostView, Survey};
@@ -32,8 +32,8 @@ pub(crate) struct Capacity<'a> {
 }
 
 impl<'a> Capacity<'a> {
-    /// Counts the fleet. `leaving` tells of a claimed host whether its work still has to take it out.
-    pub(crate) fn count<'b>(survey: &'a Survey<'b>, leaving: impl Fn(&HostView<'b>) -> bool) -> Self
+    /// Counts the fleet.
+    pub(crate) fn count<'b>(survey: &'a Survey<'b>) -> Self
     where
         'b: 'a,
     {
@@ -47,7 +47,7 @@ impl<'a> Capacity<'a> {
             configured: BTreeMap::new(),
         };
         for host in &survey.hosts {
-            capacity.count_host(host, leaving(host));
+            capacity.count_host(host, still_leaving(survey, host));
         }
         capacity
     }
@@ -56,6 +56,11 @@ impl<'a> Capacity<'a> {
     /// becomes well they would keep for ever what comes before them, which alone can bring another version.
     pub(crate) fn allows_beside(&mut self, waiting: usize) {
         self.max_parallel += waiting;
+    }
+
+    /// Whether a host is one of those that are worked on at once.
+    pub(crate) fn is_worked_on(&self, host: &HostName) -> bool {
+        self.worked_on.contains(host)
     }
 
     /// Whether a host will leave rotation, or is admitted to.
@@ -231,4 +236,17 @@ fn takes_out(in_flight: &model::InFlight) -> bool {
 
 fn is_claiming(in_flight: &model::InFlight) -> bool {
     in_flight.step.action.kind() == model::ActionKind::Claim
+}
+
+/// A claimed host whose work is not done will leave rotation, if it has not yet. While rows of it are out by us, what it showed
+/// before our last action there does not tell: it may have been about to be given back, and be deployed since.
+fn still_leaving(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
+    if !host.claim.is_ours() {
+        return false;
+    }
+    let is_out = |row: &RowView<'_>| survey.history.taken_out.how(host.name, &row.id()).is_some();
+    let tells = |_: &&HostState| host.is_fresh || !host.rows.iter().any(is_out);
+    let Some(state) = host.state().filter(tells) else { return true };
+    let package = host.package_for(host.release, state);
+    !(host.has_installed(state, &package) && host.is_running(survey, state, host.release, &package))
 }

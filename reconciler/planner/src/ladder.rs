@@ -233,7 +233,8 @@ impl<'a> Ladder<'_, 'a> {
     /// Nor for one that goes forward, where nothing is begun, or that itself waits for what is on the way back.
     fn leaves_the_way_back(&self, first: &LaneState) -> bool {
         let before = &self.survey.lanes[0];
-        let is_begun = || self.survey.hosts.iter().any(|host| host.lane == 0 && host.claim.is_ours());
+        let counts = |host: &HostView<'_>| host.lane == 0 && host.out.is_none();
+        let is_begun = || self.survey.hosts.iter().any(|host| counts(host) && host.claim.is_ours());
         let waits_for_us = first.refusal.as_ref().is_some_and(|refusal| self.is_unproven_alone(refusal));
         (!before.goes_back() && (waits_for_us || !is_begun()))
             || (0..before.rungs.len()).all(|rung| self.hosts_are_done(0, rung))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Action, Admin, Event, HostName, Out, Reason, RowId};
+use model::{Action, Admin, Event, HostName, InFlight, Out, Reason, RowId};
 
 use crate::draining::{rows_are_fresh, rows_are_seen};
 use crate::next::{Next, Wait};
@@ -11,13 +11,14 @@ use crate::position::under_way;
 use crate::rows::RowView;
 use crate::survey::{HostView, Survey};
 
-/// What such a host still needs.
+/// What such a host still needs. Where it serves nowhere, a step that is under way there is not waited for: it may never end.
 pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next {
-    if let Some(in_flight) = host.in_flight {
-        return Next::Wait(under_way(survey, in_flight));
-    }
     let serves = |row: &&RowView<'_>| row.admin() == Some(Admin::Ready) && host.elsewhere(row).is_none();
     let serving: BTreeSet<_> = host.rows.iter().filter(serves).map(RowView::id).collect();
+    let will_serve = |in_flight: &InFlight| matches!(in_flight.step.action, Action::Ready { .. });
+    if let Some(in_flight) = host.in_flight.filter(|it| will_serve(it) || !serving.is_empty()) {
+        return Next::Wait(under_way(survey, in_flight));
+    }
     if serving.is_empty() {
         // A row that is missing or points elsewhere is no traffic; a node that cannot be seen may well send some.
         return match rows_are_seen(host) {

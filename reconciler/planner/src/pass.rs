@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use model::{
-    Action, ActionKind, Due, Failure, HostName, HostState, Mode, Plan, ReadyBecause, Reason, RoleName, Scope,
-    Stage, Step, StepId, Subject, Version, Waiting,
+    Action, ActionKind, Due, Failure, HostName, Mode, Plan, ReadyBecause, Reason, RoleName, Scope, Stage,
+    Step, StepId, Subject, Version, Waiting,
 };
 
 use crate::capacity::Capacity;
@@ -17,7 +17,6 @@ use crate::outs;
 use crate::position::{self, Goal};
 use crate::refusals::Flow;
 use crate::returning;
-use crate::rows::RowView;
 use crate::shares::Shares;
 use crate::survey::{HostView, Survey};
 use crate::telling;
@@ -59,13 +58,13 @@ pub(crate) struct Address<'a> {
 
 /// Gathers a pass over a survey.
 pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
-    let mut capacity = Capacity::count(survey, |host| still_leaving(survey, host));
+    let mut capacity = Capacity::count(survey);
     let positions: Vec<Next> = survey.hosts.iter().map(|host| position_of(survey, host)).collect();
     let shares = Shares::survey(survey, &capacity);
     let lanes = states(&Ladder { survey, positions: &positions, shares: &shares });
     let waits = |(host, next): &(&HostView<'_>, &Next)| {
         let may_not_leave = || matches!(next, Next::Leave(_)) && capacity.may_leave(survey, host).is_err();
-        let begun = host.claim.is_ours() && host.in_flight.is_none();
+        let begun = host.claim.is_ours() && host.in_flight.is_none() && capacity.is_worked_on(host.name);
         begun && (host.rung > lanes[host.lane].active || may_not_leave())
     };
     let waiting = survey.hosts.iter().zip(&positions).filter(waits).count();
@@ -100,19 +99,6 @@ fn position_of(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
         Some(out) => outs::next(survey, host, out),
         None => position::next(survey, host, Goal::Release(host.release)),
     }
-}
-
-/// A claimed host whose work is not done will leave rotation, if it has not yet. While rows of it are out by us, what it showed
-/// before our last action there does not tell: it may have been about to be given back, and be deployed since.
-fn still_leaving(survey: &Survey<'_>, host: &HostView<'_>) -> bool {
-    if !host.claim.is_ours() {
-        return false;
-    }
-    let is_out = |row: &RowView<'_>| survey.history.taken_out.how(host.name, &row.id()).is_some();
-    let tells = |_: &&HostState| host.is_fresh || !host.rows.iter().any(is_out);
-    let Some(state) = host.state().filter(tells) else { return true };
-    let package = host.package_for(host.release, state);
-    !(host.has_installed(state, &package) && host.is_running(survey, state, host.release, &package))
 }
 
 /// The first host of a lane that failed with its target: no new host starts.
@@ -358,8 +344,7 @@ impl<'s, 'a> Pass<'s, 'a> {
         let failing =
             self.failing[lane].as_ref().map(|(host, failure)| self.stage_failing(lane, host, failure));
         let missing = self.missing_downloads(lane);
-        let of_lane = self.survey.hosts.iter().zip(&self.positions).filter(|(host, _)| host.lane == lane);
-        let overdue = of_lane.map(|(_, next)| next).find_map(|next| match next {
+        let overdue = self.counting(lane).find_map(|(_, next)| match next {
             Next::Wait(Wait { reason: reason @ Reason::StepOverdue { .. }, .. }) => Some(reason.clone()),
             _ => None,
         });
@@ -382,9 +367,15 @@ impl<'s, 'a> Pass<'s, 'a> {
             let under_way = host.in_flight.is_some_and(|f| f.step.action.kind() == ActionKind::Download);
             let wanted =
                 matches!(next, Next::Step(Action::Download { .. }, _)) && self.is_of_active_stage(host);
-            host.lane == lane && (under_way || wanted)
+            under_way || wanted
         };
-        self.survey.hosts.iter().zip(&self.positions).filter(downloading).count()
+        self.counting(lane).filter(downloading).count()
+    }
+
+    /// Hosts of a lane that count, and what they need.
+    fn counting(&self, lane: usize) -> impl Iterator<Item = (&HostView<'a>, &Next)> {
+        let counts = move |(host, _): &(&HostView<'_>, &Next)| host.lane == lane && host.out.is_none();
+        self.survey.hosts.iter().zip(&self.positions).filter(counts)
     }
 
     fn start(&mut self, host: &HostView<'a>, action: Action, why: &str) {

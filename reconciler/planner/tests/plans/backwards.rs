@@ -150,6 +150,17 @@ fn a_canary_goes_back_while_main_waits_to_begin_with_the_same_version() {
     canary_goes_back(&mut seen, "1.2", "1.1");
     let planned = plan(&desired, &seen, &history(&["1.0"]), start());
     assert_eq!(kinds(&planned), ["web-cny-01 claim", "web-cny-02 claim"], "{:?}", planned.waiting);
+
+    // Who was begun on main is brought back first, unless a person has declared it out.
+    host(&mut seen, "web-01").claim = Some(claim());
+    let canaries_begin = |desired: &Desired, seen: &Observed| {
+        let planned = plan(desired, seen, &history(&["1.0"]), start());
+        kinds(&planned).iter().any(|step| step.starts_with("web-cny"))
+    };
+    assert!(!canaries_begin(&desired, &seen));
+    let what = OutTarget::Host("web-01".into());
+    desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    assert!(canaries_begin(&desired, &seen));
 }
 
 #[test]

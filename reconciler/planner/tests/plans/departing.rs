@@ -342,3 +342,53 @@ fn nobody_is_begun_in_the_middle_of_a_run_of_its_config_agent() {
     assert_eq!(begins(false), Some(ActionKind::Claim));
     assert_eq!(begins(true), None);
 }
+
+#[test]
+fn nobody_new_is_begun_beside_a_step_that_is_overdue() {
+    let desired = desired(10, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let mut memory = history();
+    let install =
+        Action::Install { packages: Default::default(), prepare: Vec::new(), configure: Vec::new() };
+    let mut late = step("late", "web-05", install);
+    late.deadline = SignedDuration::from_mins(15);
+    memory.apply(start() - SignedDuration::from_mins(15), &Event::StepStarted { step: late }).unwrap();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(planned.steps, []);
+    let overdue = |waiting: &Waiting| matches!(waiting.reason, Reason::StepOverdue { .. });
+    assert!(planned.waiting.iter().any(overdue), "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_step_that_may_never_end_on_a_host_that_is_declared_out_holds_nobody_up() {
+    let mut desired = desired(10, "1.1", &["1.0", "1.1"]);
+    desired.exceptions.outs.push(out("web-05"));
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    let packages = || [("shop".into(), version("1.1"))].into();
+    let install = Action::Install { packages: packages(), prepare: Vec::new(), configure: Vec::new() };
+    let ready = Action::Ready { rows: [].into(), because: ReadyBecause::Healthy };
+    let beside = |seen: &Observed, action: &Action| {
+        let mut late = step("late", "web-05", action.clone());
+        late.deadline = SignedDuration::from_mins(15);
+        let mut memory = history();
+        memory.apply(start() - SignedDuration::from_mins(15), &Event::StepStarted { step: late }).unwrap();
+        let planned = plan(&desired, seen, &memory, start());
+        let told = |waiting: &&Waiting| waiting.subject == Subject::Host("web-05".into());
+        let reason = planned.waiting.iter().find(told).map(|waiting| waiting.reason.clone());
+        (planned.steps.len(), matches!(reason, Some(Reason::StepOverdue { .. })))
+    };
+    let download = Action::Download { packages: packages() };
+    for action in [&install, &download, &ready] {
+        assert!(beside(&seen, action).1, "it serves, and is taken out after that");
+    }
+    for node in ["fe-01", "fe-02"] {
+        let drained = row(&mut seen, node, "web-05");
+        (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
+    }
+    for action in [&install, &download] {
+        assert_eq!(beside(&seen, action), (1, false));
+    }
+    assert_eq!(beside(&seen, &ready), (1, true), "it is about to serve");
+}

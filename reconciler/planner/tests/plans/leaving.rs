@@ -140,6 +140,29 @@ fn begun_hosts_that_wait_for_their_turn_do_not_keep_from_work_what_comes_before_
 }
 
 #[test]
+fn who_is_declared_out_and_serves_nowhere_makes_room_for_nobody() {
+    let (mut desired, mut seen, memory) = two_begun();
+    let storage = host(&mut seen, "gitaly-01");
+    storage.packages.get_mut("shop").unwrap().version = version("1.0");
+    storage.services.values_mut().for_each(|service| service.stamped = Some(version("1.0")));
+    let another = seen.hosts["gitaly-01"].clone();
+    seen.hosts.insert("gitaly-02".into(), another);
+    desired.fleet.roles[0].hosts.push("gitaly-02".into());
+    desired.fleet.roles[0].max_unavailable = 2;
+    desired.fleet.max_parallel = 1;
+    let what = OutTarget::Host("web-02".into());
+    desired.exceptions.outs.push(Out { what, reason: "disk replaced".into(), until: None });
+    for node in ["fe-01", "fe-02"] {
+        let drained = row(&mut seen, node, "web-02");
+        (drained.admin, drained.status) = (Admin::Drain, "DRAIN".into());
+    }
+    let planned = plan(&desired, &seen_with_downloads(&seen), &memory, start());
+    let claims = planned.steps.iter().filter(|step| step.action.kind() == ActionKind::Claim);
+    let claims: Vec<&str> = claims.map(|step| step.host.as_str()).collect();
+    assert_eq!(claims, ["gitaly-01"], "beside web-01, which waits for it");
+}
+
+#[test]
 fn begun_hosts_that_may_not_leave_do_not_keep_from_work_who_could_serve_in_their_place() {
     let (mut desired, seen, memory) = two_begun();
     let mut seen = seen_with_downloads(&seen);
@@ -293,23 +316,6 @@ fn who_is_given_back_unchanged_by_a_later_life_of_ours_gets_its_mark_first() {
     };
     memory.apply(start(), &started).unwrap();
     assert_eq!(begins(&memory), [ActionKind::Claim]);
-}
-
-#[test]
-fn nobody_new_is_begun_beside_a_step_that_is_overdue() {
-    let desired = desired(10, "1.1", &["1.0", "1.1"]);
-    let mut seen = observed(&desired, "1.0");
-    web_is_next(&desired, &mut seen);
-    let mut memory = history();
-    let install =
-        Action::Install { packages: Default::default(), prepare: Vec::new(), configure: Vec::new() };
-    let mut late = step("late", "web-05", install);
-    late.deadline = SignedDuration::from_mins(15);
-    memory.apply(start() - SignedDuration::from_mins(15), &Event::StepStarted { step: late }).unwrap();
-    let planned = plan(&desired, &seen, &memory, start());
-    assert_eq!(planned.steps, []);
-    let overdue = |waiting: &Waiting| matches!(waiting.reason, Reason::StepOverdue { .. });
-    assert!(planned.waiting.iter().any(overdue), "{:?}", planned.waiting);
 }
 
 #[test]
