@@ -69,7 +69,8 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
     };
     let waiting = survey.hosts.iter().zip(&positions).filter(waits).count();
     capacity.allows_beside(waiting);
-    let in_flight = survey.history.in_flight.values();
+    let counting = survey.hosts.iter().filter(|host| host.out.is_none());
+    let in_flight = counting.filter_map(|host| host.in_flight);
     let downloads = in_flight.filter(|f| f.step.action.kind() == ActionKind::Download).count();
     let mut pass = Pass {
         survey,

@@ -392,3 +392,20 @@ fn a_step_that_may_never_end_on_a_host_that_is_declared_out_holds_nobody_up() {
     }
     assert_eq!(beside(&seen, &ready), (1, true), "it is about to serve");
 }
+
+#[test]
+fn a_download_that_may_never_end_on_a_host_that_is_declared_out_takes_nobodys_place() {
+    let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
+    desired.fleet.max_parallel = 1;
+    let mut seen = observed(&desired, "1.0");
+    web_is_next(&desired, &mut seen);
+    ["web-01", "web-02"].into_iter().for_each(|name| host(&mut seen, name).staged.clear());
+    let packages = [("shop".into(), version("1.1"))].into();
+    let download = step("hangs", "web-01", Action::Download { packages });
+    let mut memory = history();
+    memory.apply(start(), &Event::StepStarted { step: download }).unwrap();
+    let downloads = |desired: &Desired| on(&plan(desired, &seen, &memory, start()), "web-02").len();
+    assert_eq!(downloads(&desired), 0, "one at a time");
+    desired.exceptions.outs.push(out("web-01"));
+    assert_eq!(downloads(&desired), 1);
+}
