@@ -2,49 +2,99 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use model::{Desired, EnvironmentName, Event, HostName};
+use model::{Desired, EnvironmentName, Event, Fact, History, HostName, Observed, Revision, Role};
 
 use crate::seams::{Journal, Source, World};
 use crate::service::{DesiredByName, Service};
+use crate::word::job_hosts;
 
 impl<W: World, J: Journal, S: Source> Service<W, J, S> {
-    /// An environment that left the repository with our marks on its hosts stays, without a fleet, until they are off.
-    pub(crate) fn keep_what_is_claimed(&mut self, wanted: &mut DesiredByName) {
+    /// A revision's environments. One that left the repository with our marks on its hosts stays, without a fleet, until they
+    /// are off.
+    pub(crate) fn with_what_is_claimed(&mut self, revision: &Revision) -> DesiredByName {
+        let mut wanted = revision.environments.clone();
         for (name, environment) in &self.environments {
             let history = self.memory.history(name);
-            let busy = !history.claims.is_empty() || !history.in_flight.is_empty();
+            let observed = &environment.observed;
+            let marked = || observed.hosts.keys().any(|host| is_marked(history, observed, host));
+            let busy = !history.claims.is_empty() || !history.in_flight.is_empty() || marked();
             if busy && !wanted.contains_key(name) {
                 wanted.insert(name.clone(), without_fleet(&environment.desired));
             }
         }
+        wanted
     }
 
-    /// Marks of ours for environments that nobody here knows: they left the repository while no service ran.
+    /// Marks of ours on hosts that nobody here knows: they left the repository while no service ran, alone or with their
+    /// environment.
     pub(crate) fn left_behind(&self) -> BTreeMap<EnvironmentName, BTreeSet<HostName>> {
-        let claimed = self.memory.histories().filter(|history| !history.claims.is_empty());
-        let unknown = claimed.filter(|history| !self.environments.contains_key(&history.environment));
-        unknown.map(|it| (it.environment.clone(), it.claims.keys().cloned().collect())).collect()
+        let unknown = |history: &History| {
+            let desired = self.environments.get(&history.environment).map(|environment| &environment.desired);
+            let hosts: BTreeSet<HostName> = unknown_to(desired, history).cloned().collect();
+            (!hosts.is_empty()).then(|| (history.environment.clone(), hosts))
+        };
+        self.memory.histories().filter_map(unknown).collect()
     }
 
     /// Hosts that leave the fleet with our mark on them are remembered in their roles, so that they can be let go.
-    pub(crate) fn tell_departures(&mut self, name: &EnvironmentName, desired: &Desired, now: Timestamp) {
-        let Some(environment) = self.environments.get(name) else { return };
-        let history = self.memory.history(name);
-        let leaves = |host: &model::HostName| {
-            desired.fleet.role_of(host).is_none()
-                && !history.departed.contains_key(host)
-                && (history.claims.contains_key(host) || history.in_flight_on(host).is_some())
+    pub(crate) fn departures(&mut self, wanted: &DesiredByName) -> Vec<Event> {
+        let event = |(name, desired): (&EnvironmentName, &Desired)| {
+            let environment = self.environments.get(name)?;
+            let leaves = leaving(self.memory.history(name), &environment.observed, desired);
+            let roles = former_roles(&environment.desired, desired, leaves);
+            (!roles.is_empty()).then(|| Event::Departed { environment: name.clone(), roles })
         };
-        let mut roles: Vec<model::Role> = environment.desired.fleet.roles.clone();
-        for role in &mut roles {
-            role.hosts.retain(leaves);
-        }
-        roles.retain(|role| !role.hosts.is_empty());
-        if !roles.is_empty() {
-            self.memory.keep(now, Event::Departed { environment: name.clone(), roles });
-        }
+        wanted.iter().filter_map(event).collect()
     }
+}
+
+/// Whether a host leaves with our mark on it, or something of ours under way there.
+fn leaving<'a>(
+    history: &'a History,
+    observed: &'a Observed,
+    desired: &'a Desired,
+) -> impl Fn(&HostName) -> bool + 'a {
+    move |host| {
+        desired.fleet.role_of(host).is_none()
+            && !history.departed.contains_key(host)
+            && (history.claims.contains_key(host)
+                || history.in_flight_on(host).is_some()
+                || is_marked(history, observed, host))
+    }
+}
+
+/// The roles of those who leave; whoever ran jobs has one of that kind, without packages of ours.
+fn former_roles(before: &Desired, after: &Desired, leaves: impl Fn(&HostName) -> bool) -> Vec<Role> {
+    let runs_jobs = |host: &&HostName| job_hosts(after).any(|known| known == *host);
+    let former = job_hosts(before).filter(|host| !runs_jobs(host) && before.fleet.role_of(host).is_none());
+    let jobs: BTreeSet<&HostName> = former.collect();
+    let jobs = jobs.into_iter().map(|host| Role::of_host("(jobs)".into(), host, &[], "{version}"));
+    let mut roles: Vec<Role> = before.fleet.roles.iter().cloned().chain(jobs).collect();
+    for role in &mut roles {
+        role.hosts.retain(&leaves);
+    }
+    roles.retain(|role| !role.hosts.is_empty());
+    roles
+}
+
+/// Whether a host was seen with our mark since we did anything there: the journal does not know of one whose answer was lost.
+fn is_marked(history: &History, observed: &Observed, host: &HostName) -> bool {
+    let fact = observed.hosts.get(host).filter(|fact| history.last_action.get(host) <= Some(&fact.at));
+    let claim = fact.and_then(Fact::known).and_then(|state| state.claim.as_ref());
+    claim.is_some_and(|claim| claim.service == history.service && claim.environment == history.environment)
+}
+
+/// Hosts with our mark that have no place in an environment, none: which is unknown.
+fn unknown_to<'a>(desired: Option<&'a Desired>, history: &'a History) -> impl Iterator<Item = &'a HostName> {
+    let is_known = move |host: &HostName| {
+        desired.is_some_and(|desired| {
+            desired.fleet.role_of(host).is_some() || job_hosts(desired).any(|known| known == host)
+        })
+    };
+    history
+        .claims
+        .keys()
+        .filter(move |host| !is_known(host) && (desired.is_none() || !history.departed.contains_key(*host)))
 }
 
 /// Hosts that left the fleet and still carry our mark, each in its former role.
@@ -66,8 +116,8 @@ fn without_fleet(desired: &Desired) -> Desired {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-    use model::{Commit, CommitId, Deadlines, Fleet, History, Limit, Mode, Policy, Role, Version};
+    use jiff::{SignedDuration, Timestamp};
+    use model::{Claim, Commit, CommitId, Deadlines, Fleet, Generation, Limit, Mode, Policy, Version};
 
     use super::*;
 
@@ -111,6 +161,113 @@ mod tests {
         assert_eq!(hosts, [vec![HostName::new("web-01")], vec![HostName::new("web-02")]]);
     }
 
+    fn migrates_on(host: &str) -> Policy {
+        let migrations = model::Migrations {
+            host: host.into(),
+            packages: Vec::new(),
+            package_version: "{version}".to_owned(),
+            ready: None,
+            pre: None,
+            post: None,
+        };
+        Policy { migrations: Some(migrations), ..Policy::default() }
+    }
+
+    fn claim() -> Claim {
+        Claim {
+            generation: Generation(1),
+            service: "deploy".into(),
+            environment: "production".into(),
+            commit: CommitId::new("0"),
+            found: BTreeSet::new(),
+            at: Timestamp::UNIX_EPOCH,
+            expires: None,
+        }
+    }
+
+    /// Who leaves between two commits, by role.
+    fn gone(
+        history: &History,
+        observed: &Observed,
+        before: &Desired,
+        after: &Desired,
+    ) -> Vec<(String, String)> {
+        let roles = former_roles(before, after, leaving(history, observed, after));
+        let hosts = roles
+            .iter()
+            .flat_map(|role| role.hosts.iter().map(|host| (role.name.to_string(), host.to_string())));
+        hosts.collect()
+    }
+
+    fn told(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(role, host)| ((*role).to_owned(), (*host).to_owned())).collect()
+    }
+
+    #[test]
+    fn who_leaves_with_our_mark_is_remembered_also_who_ran_jobs() {
+        let (mut before, mut after) = (desired(&["web-01", "web-02"]), desired(&["web-02"]));
+        before.fleet.policy = migrates_on("deploy-01");
+        after.fleet.policy = migrates_on("deploy-01");
+        let (mut history, observed) = (History::new("production".into()), Observed::default());
+        assert_eq!(
+            gone(&history, &observed, &before, &after),
+            [],
+            "without a mark there is nothing to take off"
+        );
+        for host in ["web-01", "web-02", "deploy-01"] {
+            history.claims.insert(host.into(), claim());
+        }
+        assert_eq!(gone(&history, &observed, &before, &after), told(&[("web", "web-01")]));
+        after.fleet.policy = migrates_on("deploy-02");
+        let both = [("web", "web-01"), ("(jobs)", "deploy-01")];
+        assert_eq!(gone(&history, &observed, &before, &after), told(&both));
+        let roles = former_roles(&before, &after, leaving(&history, &observed, &after));
+        history
+            .apply(Timestamp::UNIX_EPOCH, &Event::Departed { environment: "production".into(), roles })
+            .unwrap();
+        assert_eq!(gone(&history, &observed, &before, &after), [], "it is said once");
+    }
+
+    #[test]
+    fn a_mark_of_which_the_journal_does_not_know_is_ours_where_it_was_seen_since() {
+        let mut history = History::new("production".into());
+        history.service = "deploy".into();
+        let mut observed = Observed::default();
+        let mut state = crate::word::tests::host();
+        state.claim = Some(claim());
+        let at = Timestamp::UNIX_EPOCH;
+        observed.hosts.insert("web-01".into(), Fact { at, value: Ok(state) });
+        let (before, after) = (desired(&["web-01", "web-02"]), desired(&["web-02"]));
+        assert_eq!(gone(&history, &observed, &before, &after), told(&[("web", "web-01")]));
+        let mut later = history.clone();
+        later.last_action.insert("web-01".into(), at + SignedDuration::from_secs(1));
+        assert_eq!(gone(&later, &observed, &before, &after), [], "it may be off by now");
+        for other in
+            [Claim { service: "other".into(), ..claim() }, Claim { environment: "x".into(), ..claim() }]
+        {
+            let Ok(state) = &mut observed.hosts.get_mut("web-01").unwrap().value else { panic!() };
+            state.claim = Some(other);
+            assert_eq!(gone(&history, &observed, &before, &after), []);
+        }
+    }
+
+    #[test]
+    fn marks_on_hosts_of_no_role_are_left_behind() {
+        let mut history = History::new("production".into());
+        for host in ["web-01", "web-02", "web-03", "deploy-01"] {
+            history.claims.insert(host.into(), claim());
+        }
+        let roles = vec![role(&["web-03"])];
+        history
+            .apply(Timestamp::UNIX_EPOCH, &Event::Departed { environment: "production".into(), roles })
+            .unwrap();
+        let mut now = desired(&["web-02"]);
+        now.fleet.policy = migrates_on("deploy-01");
+        let left = |desired| unknown_to(desired, &history).map(HostName::as_str).collect::<Vec<_>>();
+        assert_eq!(left(Some(&now)), ["web-01"]);
+        assert_eq!(left(None), ["deploy-01", "web-01", "web-02", "web-03"], "with their environment");
+    }
+
     #[test]
     fn an_environment_that_left_keeps_what_is_needed_to_take_marks_back() {
         let mut before = desired(&["web-01"]);
@@ -122,14 +279,7 @@ mod tests {
             busy: None,
             pin: None,
         });
-        before.fleet.policy.migrations = Some(model::Migrations {
-            host: "deploy-01".into(),
-            packages: Vec::new(),
-            package_version: "{version}".to_owned(),
-            ready: None,
-            pre: None,
-            post: None,
-        });
+        before.fleet.policy.migrations = migrates_on("deploy-01").migrations;
         let after = without_fleet(&before);
         assert_eq!(after.fleet.roles, []);
         assert_eq!(after.fleet.policy, before.fleet.policy);

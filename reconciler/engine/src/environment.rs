@@ -16,7 +16,7 @@ use crate::word::Word;
 /// Owned by the service loop alone.
 pub(crate) struct Environment {
     pub(crate) desired: Desired,
-    observed: Observed,
+    pub(crate) observed: Observed,
     /// Readings that began before this were made for other roles.
     facts_from: Timestamp,
     pub(crate) plan: Option<Plan>,

@@ -36,8 +36,8 @@ pub struct Report {
     pub errors: Vec<String>,
     /// Why the journal cannot be written; nothing starts then.
     pub journal_error: Option<String>,
-    /// Environments that left the repository while no service ran, and the hosts that still carry our mark for them.
-    /// Nobody lets go of these: what stood in the repository is not in the journal.
+    /// Hosts that left the repository while no service ran, alone or with their environment, and still carry our mark. Nobody
+    /// lets go of these: what stood in the repository is not in the journal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_behind: BTreeMap<EnvironmentName, BTreeSet<HostName>>,
     /// Every environment.

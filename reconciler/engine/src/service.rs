@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Desired, EnvironmentName, Event, HostName, Mode, Reading, Revision, Step, StepId};
+use model::{Desired, EnvironmentName, Event, HostName, Mode, Reading, Step, StepId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -342,6 +342,9 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
         self.turn.comes_now();
         let mut events: Vec<Event> =
             refusal(&reading).filter(|_| self.errors() != reading.errors).into_iter().collect();
+        let wanted = reading.revision.as_ref().map(|revision| self.with_what_is_claimed(revision));
+        // Who leaves is remembered no later than what they leave with: a service that is killed in between knows them.
+        events.extend(wanted.iter().flat_map(|wanted| self.departures(wanted)));
         for desired in reading.revision.iter().flat_map(|revision| revision.environments.values()) {
             let accepted = self.memory.history(&desired.environment).accepted.as_ref();
             if accepted.is_none_or(|accepted| accepted.commit != desired.commit.id) {
@@ -353,19 +356,14 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
             return;
         }
         self.unrecorded = None;
-        if let Some(revision) = &reading.revision {
-            self.bring_into_force(revision);
+        if let Some(wanted) = wanted {
+            self.bring_into_force(wanted);
         }
         self.reading = Some((at, reading));
     }
 
-    fn bring_into_force(&mut self, revision: &Revision) {
-        let mut wanted = revision.environments.clone();
-        self.keep_what_is_claimed(&mut wanted);
+    fn bring_into_force(&mut self, mut wanted: DesiredByName) {
         let now = self.clock.now();
-        for (name, desired) in &wanted {
-            self.tell_departures(name, desired, now);
-        }
         for (name, desired) in &mut wanted {
             desired.departed = departed(self.memory.history(name), desired);
         }

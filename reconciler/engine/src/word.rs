@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    CheckRun, Desired, Event, Generation, HostName, HostState, JobKey, JobKind, JobName, Observed, Track,
-    Version,
+    CheckRun, Desired, Event, FoundJob, Generation, HostName, HostState, JobKey, JobKind, JobName, Observed,
+    Track, Version,
 };
 
 /// Attempts of a job that anybody has made.
@@ -80,7 +80,7 @@ fn known(desired: &Desired, version: &Version) -> Result<(), String> {
 
 /// Migrations and checks that hosts remember, each with the result of its newest attempt. Without a look at a host
 /// that runs them, a migration could run twice.
-fn jobs(desired: &Desired, observed: &Observed) -> Result<Vec<(JobKey, bool)>, String> {
+fn jobs(desired: &Desired, observed: &Observed) -> Result<Vec<FoundJob>, String> {
     for host in job_hosts(desired) {
         let fact = observed.hosts.get(host).ok_or_else(|| unseen(host, "not been looked at yet"))?;
         if let Err(unknown) = &fact.value {
@@ -96,7 +96,8 @@ fn jobs(desired: &Desired, observed: &Observed) -> Result<Vec<(JobKey, bool)>, S
             newest.insert(key.clone(), (*attempt, *code == 0));
         }
     }
-    Ok(newest.into_iter().map(|(key, (_, succeeded))| (key, succeeded)).collect())
+    let found = newest.into_iter();
+    Ok(found.map(|(key, (attempt, succeeded))| FoundJob { key, succeeded, attempt }).collect())
 }
 
 fn unseen(host: &HostName, how: &str) -> String {
@@ -156,7 +157,7 @@ fn job_names(desired: &Desired) -> BTreeMap<JobName, (JobKey, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use model::{
         Commit, CommitId, Deadlines, Fact, Fleet, Limit, Migrations, Mode, Policy, Unknown, UnknownKind,
     };
@@ -241,10 +242,12 @@ mod tests {
         let mut observed = Observed::default();
         observed.hosts.insert("deploy-01".into(), Fact { at: Timestamp::UNIX_EPOCH, value: Ok(state) });
         let Event::Adopted { jobs, by, .. } = say(Word::Adopt, &observed).unwrap() else { panic!() };
-        assert_eq!((jobs, by.as_str()), (vec![(key, true), (post, false)], "ada"));
+        let second = FoundJob { key, succeeded: true, attempt: 2 };
+        let first = FoundJob { key: post, succeeded: false, attempt: 1 };
+        assert_eq!((jobs, by.as_str()), (vec![second, first], "ada"));
     }
 
-    fn host() -> model::HostState {
+    pub(crate) fn host() -> model::HostState {
         model::HostState {
             machine_id: "m".into(),
             boot_id: "b".into(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Desired, Event, Generation, HostName, HostState, JobKey, JobKind, Migrations, Observed, Reason, Role,
+    Desired, Event, FoundJob, Generation, HostName, HostState, JobKind, Migrations, Observed, Reason, Role,
     Track, Version,
 };
 
@@ -68,7 +68,7 @@ fn is_first_sight(survey: &Survey<'_>) -> bool {
 pub fn adopted(
     desired: &Desired,
     observed: &Observed,
-    jobs: Vec<(JobKey, bool)>,
+    jobs: Vec<FoundJob>,
     by: String,
     reason: String,
 ) -> Event {
@@ -83,14 +83,14 @@ pub fn adopted(
 /// What hosts remember of migrations: that says more of a version than that it runs.
 struct Remembered<'a> {
     desired: &'a Desired,
-    jobs: &'a [(JobKey, bool)],
+    jobs: &'a [FoundJob],
 }
 
 impl Remembered<'_> {
     /// How a version's migrations ended; none: no host remembers them.
     fn succeeded(&self, kind: &JobKind, version: &Version) -> Option<bool> {
-        let found = self.jobs.iter().find(|(key, _)| key.kind == *kind && key.version == *version);
-        found.map(|(_, succeeded)| *succeeded)
+        let found = self.jobs.iter().find(|job| job.key.kind == *kind && job.key.version == *version);
+        found.map(|job| job.succeeded)
     }
 
     /// They failed, or nobody knows their end.

@@ -47,7 +47,8 @@ impl<'a> Capacity<'a> {
             configured: BTreeMap::new(),
         };
         for host in &survey.hosts {
-            capacity.count_host(host, still_leaving(survey, host));
+            let is_deployed = host.in_flight.is_some_and(|in_flight| deploys(survey, host, in_flight));
+            capacity.count_host(host, still_leaving(survey, host), is_deployed);
         }
         capacity
     }
@@ -80,7 +81,7 @@ impl<'a> Capacity<'a> {
 
     /// A host that is declared out and serves nowhere leaves every count, and takes no share; until then it is as any other.
     /// What a row sends elsewhere it does not serve, and we do not stop.
-    fn count_host<'b>(&mut self, host: &'a HostView<'b>, leaving: bool)
+    fn count_host<'b>(&mut self, host: &'a HostView<'b>, leaving: bool, is_deployed: bool)
     where
         'b: 'a,
     {
@@ -105,10 +106,11 @@ impl<'a> Capacity<'a> {
             seats.staying += 1;
             seats.present += 1;
         }
-        if leaving || host.in_flight.is_some_and(takes_out) {
+        if leaving || is_deployed || host.in_flight.is_some_and(takes_out) {
             self.will_leave(host);
         }
-        if host.in_flight.is_some_and(|in_flight| takes_out(in_flight) && !is_claiming(in_flight)) {
+        let is_leaving = |in_flight| takes_out(in_flight) && !is_claiming(in_flight);
+        if is_deployed || host.in_flight.is_some_and(is_leaving) {
             self.leaves(host);
         }
     }
@@ -227,11 +229,21 @@ impl<'a> Capacity<'a> {
     }
 }
 
-/// Whether a step under way takes its host out of rotation, or will, or is one that no host serves in: also on a node that was
-/// declared out until now.
+/// Whether a step under way takes its host out of rotation, or will.
 fn takes_out(in_flight: &model::InFlight) -> bool {
-    use model::ActionKind::{Claim, Drain, Install, Maint, Retire};
-    matches!(in_flight.step.action.kind(), Claim | Drain | Maint | Retire | Install)
+    use model::ActionKind::{Claim, Drain, Maint, Retire};
+    matches!(in_flight.step.action.kind(), Claim | Drain | Maint | Retire)
+}
+
+/// Whether a step under way is one that no host serves in: also on a node that was declared out until now, or where somebody
+/// has made it ready meanwhile. Only an emergency patches and restarts in rotation.
+fn deploys(survey: &Survey<'_>, host: &HostView<'_>, in_flight: &model::InFlight) -> bool {
+    use model::ActionKind::{Activate, Install, Patch};
+    match in_flight.step.action.kind() {
+        Install => true,
+        Activate | Patch => !host.restarts_in_rotation(survey, host.release),
+        _ => false,
+    }
 }
 
 fn is_claiming(in_flight: &model::InFlight) -> bool {

@@ -37,10 +37,10 @@ pub(crate) fn direction(
 ) -> Result<Direction, Reason> {
     let target = desired.target_of(track);
     let present = versions_present(desired, observed, history, track, now);
-    let newest = desired.rank(target).is_none_or(|rank| rank + 1 == desired.ranks.len());
-    if newest {
+    if is_newest(desired, target) {
         let packages = present.iter().map(|(package, _)| package);
-        return desired.direction.map_or_else(|| forward_from(desired, target, packages), Ok);
+        let word = desired.direction.filter(|_| is_asked(desired, history, target));
+        return word.map_or_else(|| forward_from(desired, target, packages), Ok);
     }
     let journal = history.progress.appeared.iter().position(|version| version == target);
     let is_later = |appeared: &Appeared| match appeared {
@@ -58,6 +58,32 @@ pub(crate) fn direction(
     };
     let untold = present.iter().filter(|(_, appeared)| is_untold(appeared));
     forward_from(desired, target, untold.map(|(package, _)| package))
+}
+
+/// Whether the word beside main's version is meant for a new target: it is main's, and sorts below one that was there before.
+/// A word that stayed behind when the version went on says nothing of the next one, and nothing of the canary's.
+fn is_asked(desired: &Desired, history: &History, target: &Version) -> bool {
+    let mut known = desired.ranks.iter().chain(&history.progress.appeared);
+    *target == desired.target && known.any(|known| target.dpkg_cmp(known).is_lt())
+}
+
+/// Whether the way from a version to a target that lies back leads past it. A target that was never asked for before comes last
+/// in git, and lies back only where a person says so, who means Debian's order.
+pub fn lies_past(desired: &Desired, history: &History, version: &Version, target: &Version) -> bool {
+    let below = || is_newest(desired, target) && target.dpkg_cmp(version).is_lt();
+    came_after(desired, history, version, target) || below()
+}
+
+/// Whether a release came after another one: by git, where that does not know both by the journal, else as Debian sorts them.
+pub(crate) fn came_after(desired: &Desired, history: &History, version: &Version, than: &Version) -> bool {
+    let journal = |version| history.progress.appeared.iter().position(|known| known == version);
+    let git = desired.rank(version).zip(desired.rank(than));
+    let places = git.or_else(|| journal(version).zip(journal(than)));
+    places.map_or_else(|| than.dpkg_cmp(version).is_lt(), |(version, than)| version > than)
+}
+
+fn is_newest(desired: &Desired, target: &Version) -> bool {
+    desired.rank(target).is_none_or(|rank| rank + 1 == desired.ranks.len())
 }
 
 /// Forward, unless Debian sorts the target below one of these packages: then as a person says.

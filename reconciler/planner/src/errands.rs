@@ -1,6 +1,7 @@
 //! Hosts of no role in one pass: each does one errand at a time, and is let go when there is none.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use model::{HostName, Subject};
 
@@ -15,11 +16,20 @@ pub(crate) fn gather(pass: &mut Pass<'_, '_>) {
         pass.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.errands)).collect();
     let mut of_hosts: BTreeMap<HostName, Errand> = BTreeMap::new();
     for errand in wanted {
-        if errand.is_on_host() {
-            of_hosts.entry(errand.host.clone()).or_insert(errand);
-        } else {
+        if !errand.is_on_host() {
             let next = jobs::over_network(pass.survey, &errand);
             take(pass, &errand.host.clone(), Some(&errand), next);
+            continue;
+        }
+        match of_hosts.entry(errand.host.clone()) {
+            Entry::Vacant(free) => drop(free.insert(errand)),
+            Entry::Occupied(mut taken) => {
+                // What waits for a person keeps no other track's errands, which may be the way out.
+                if let Some(wait) = taken.get().halted(pass.survey) {
+                    pass.wait_for(Subject::Host(errand.host.clone()), wait);
+                    taken.insert(errand);
+                }
+            }
         }
     }
     let survey = pass.survey;

@@ -55,6 +55,9 @@ pub(crate) fn migration(survey: &Survey<'_>, lane: &Lane<'_>, stage: &Stage, kin
     if let Some(step) = later_in_doubt(survey, &key) {
         return Standing::Stopped(Reason::JobInDoubt { step });
     }
+    if let Some(reason) = begun_elsewhere(survey, &migrations.host) {
+        return Standing::Stopped(reason);
+    }
     standing(survey, key, |key, job| Errand {
         host: migrations.host.clone(),
         version: lane.target.clone(),
@@ -122,6 +125,25 @@ fn later_in_doubt(survey: &Survey<'_>, key: &JobKey) -> Option<StepId> {
     Some(StepId::new(JobName::new(&survey.desired.environment, later, record.attempt).as_str()))
 }
 
+/// A migration that was begun on a host that runs none any more: it may run still, and is not found from here.
+fn begun_elsewhere(survey: &Survey<'_>, host: &HostName) -> Option<Reason> {
+    let is_elsewhere = |(key, record): &(&JobKey, &JobRecord)| {
+        let migrates = matches!(key.kind, JobKind::PreMigration | JobKind::PostMigration);
+        let begun = matches!(record.state, JobState::Begun { .. });
+        migrates && begun && record.host.as_ref().is_some_and(|begun_on| begun_on != host)
+    };
+    let (key, record) = survey.history.progress.jobs.iter().find(is_elsewhere)?;
+    let mut under_way = survey.history.in_flight.values().map(|in_flight| &in_flight.step);
+    let running = under_way.find(|step| step.action.job().is_some_and(|(_, of)| of == key));
+    Some(match running {
+        Some(step) => Reason::InFlight { step: step.id.clone(), action: step.action.kind() },
+        None => {
+            let job = JobName::new(&survey.desired.environment, key, record.attempt);
+            Reason::JobInDoubt { step: StepId::new(job.as_str()) }
+        }
+    })
+}
+
 /// What is known of such jobs of versions that came later in git.
 fn later_jobs<'a>(survey: &Survey<'a>, key: &JobKey) -> impl Iterator<Item = (&'a JobKey, &'a JobRecord)> {
     let jobs = survey.history.progress.jobs.iter();
@@ -162,7 +184,7 @@ pub(crate) fn check(
 }
 
 fn standing(survey: &Survey<'_>, key: JobKey, errand: impl FnOnce(JobKey, JobName) -> Errand) -> Standing {
-    let first = JobRecord { attempt: 1, state: JobState::Wanted, began: None };
+    let first = JobRecord { attempt: 1, state: JobState::Wanted, began: None, host: None };
     let record = survey.history.progress.jobs.get(&key).unwrap_or(&first);
     let job = JobName::new(&survey.desired.environment, &key, record.attempt);
     match &record.state {
@@ -294,6 +316,12 @@ fn why(action: &Action) -> &'static str {
 }
 
 impl Errand {
+    /// Why its host does not try it any more, if so.
+    pub(crate) fn halted(&self, survey: &Survey<'_>) -> Option<Wait> {
+        let host = survey.workers.iter().find(|host| *host.name == self.host)?;
+        in_the_way(survey, host, &self.version).filter(Wait::is_halted)
+    }
+
     /// Whether it runs on a host that we can look at.
     pub(crate) fn is_on_host(&self) -> bool {
         self.on_host

@@ -11,7 +11,7 @@ use crate::gates;
 use crate::jobs::{self, Errand, Standing};
 use crate::lanes::{Lane, Rung, Work, are_one_release};
 use crate::next::{Next, Wait};
-use crate::refusals::{Flow, Refusal, began, refusal};
+use crate::refusals::{Flow, Refusal, began, by_people, refusal};
 use crate::shares::{Shares, last_deploy};
 use crate::survey::{HostView, Survey};
 
@@ -90,7 +90,10 @@ impl<'a> Ladder<'_, 'a> {
                     match state.refusal {
                         // A check is something new.
                         Some(_) => {}
-                        None => state.errands = watching.errands,
+                        None => {
+                            state.errands = watching.errands;
+                            state.errands.extend(self.taken_back(lane));
+                        }
                     }
                     state.waiting.extend(watching.waiting);
                     return state;
@@ -99,7 +102,17 @@ impl<'a> Ladder<'_, 'a> {
         }
         state.through = true;
         state.records.extend(self.passed(lane));
+        // Whatever a gate says: an agent that goes by what was taken back would install it.
+        if by_people(self.survey, lane).is_none() {
+            state.errands.extend(self.taken_back(lane));
+        }
         state
+    }
+
+    /// The configuration agent was told a version that is no target any more, before anything of it was deployed.
+    fn taken_back(&self, lane: &Lane<'a>) -> Option<Errand> {
+        self.survey.history.progress.pinned.get(&lane.track)?;
+        jobs::pin(self.survey, lane, lane.rungs.last()?.stage)
     }
 
     /// The active rung's work: may it begin, and what does it need?
@@ -188,6 +201,7 @@ impl<'a> Ladder<'_, 'a> {
         // waits.
         let stuck = first.refusal.as_ref().is_some_and(|refusal| is_stuck(&refusal.wait.reason))
             || first.waiting.iter().any(|(_, wait)| is_stuck(&wait.reason))
+            || first.errands.iter().any(|errand| errand.halted(self.survey).is_some())
             || self
                 .positions
                 .iter()
@@ -216,7 +230,7 @@ impl<'a> Ladder<'_, 'a> {
         if !rung.last || rung.borrowed || is_over(self.survey, lane, rung.stage) {
             return RungState::Done;
         }
-        RungState::Watching(Box::new(self.watch(lane, rung.stage)))
+        RungState::Watching(Box::new(self.watch(at, rung.stage)))
     }
 
     fn is_migrated(&self, lane: &Lane<'a>, stage: &Stage, kind: JobKind) -> bool {
@@ -241,8 +255,10 @@ impl<'a> Ladder<'_, 'a> {
     }
 
     /// The work of a stage is done: its checks run, and its gates are watched for the soak.
-    fn watch(&self, lane: &Lane<'a>, stage: &Stage) -> Watching {
+    fn watch(&self, at: usize, stage: &Stage) -> Watching {
+        let lane = &self.survey.lanes[at];
         let worked = self.survey.history.run(stage, lane.target).and_then(|run| run.worked);
+        let worked = worked.filter(|worked| !self.is_deployed_since(at, stage, *worked));
         let (environment, version) = (self.survey.desired.environment.clone(), lane.target.clone());
         let name = stage.name.clone();
         let plain = stage.gates.is_empty() && stage.checks.is_empty() && stage.soak.is_zero();
@@ -264,6 +280,14 @@ impl<'a> Ladder<'_, 'a> {
         }
         let record = Some(Event::StagePassed { environment, stage: name, version });
         Watching { waiting: None, errands: Vec::new(), record }
+    }
+
+    /// A host fell behind meanwhile, and was brought there again: the stage is watched from there on.
+    fn is_deployed_since(&self, at: usize, stage: &Stage, worked: Timestamp) -> bool {
+        let rungs = &self.survey.lanes[at].rungs;
+        let of_stage = |host: &&HostView<'_>| host.lane == at && rungs[host.rung].stage.name == stage.name;
+        let activated = |host: &HostView<'_>| self.survey.history.activated.get(host.name);
+        self.survey.hosts.iter().filter(of_stage).filter_map(activated).any(|last| last.at > worked)
     }
 
     fn checks(&self, lane: &Lane<'a>, stage: &Stage) -> (Vec<Errand>, Option<Reason>) {
@@ -340,7 +364,7 @@ fn is_stuck(reason: &Reason) -> bool {
 }
 
 fn is_halted(next: &Next) -> bool {
-    matches!(next, Next::Wait(Wait { reason: Reason::Halted { .. }, .. }))
+    matches!(next, Next::Wait(wait) if wait.is_halted())
 }
 
 /// How far the stages of a lane are, for people.

@@ -8,6 +8,7 @@ mod direction;
 mod draining;
 mod errands;
 mod estimate;
+mod failing;
 mod follow;
 mod gates;
 mod jobs;
@@ -34,6 +35,7 @@ use jiff::Timestamp;
 use model::{Desired, Event, History, HostName, Observed, Plan, Reason, Subject, Version, Waiting};
 
 pub use adoption::{adopted, releases_ahead, releases_running};
+pub use direction::lies_past;
 pub use preview::{Preview, PreviewedStep, preview};
 
 /// Decides what may start now, and why everything else waits.

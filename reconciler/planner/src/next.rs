@@ -99,6 +99,11 @@ impl Wait {
     pub(crate) fn watching_for_change(self, scopes: BTreeSet<Scope>, every: SignedDuration) -> Self {
         Self { watch: Watch::for_change(scopes, every), ..self }
     }
+
+    /// Whether only a person, or another target, ends it after too many attempts.
+    pub(crate) fn is_halted(&self) -> bool {
+        matches!(self.reason, Reason::Halted { .. })
+    }
 }
 
 /// The failure of a host that was activated and is not well.

@@ -39,22 +39,31 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>, out: &Out) -> Next 
 
 /// Rows that are no longer as we left them, of hosts that are declared out, or were and are not marked yet, and that `stay` as
 /// they are: whoever takes them out next, it is not us.
-pub(crate) fn undone(survey: &Survey<'_>, stays: impl Fn(&HostName) -> bool) -> Vec<Event> {
-    let unmarked = |host: &HostView<'_>| host.state().is_some_and(|state| state.claim.is_none());
+pub(crate) fn undone(survey: &Survey<'_>, stays: impl Fn(&HostName, &RowId) -> bool) -> Vec<Event> {
+    // A host that cannot be seen is marked if its mark ever arrived.
+    let was_marked = |host: &HostView<'_>| survey.history.marked.contains(host.name);
+    let unmarked =
+        |host: &HostView<'_>| host.state().map_or_else(|| !was_marked(host), |state| state.claim.is_none());
     let is_or_was_out = |host: &&HostView<'_>| host.out.is_some() || unmarked(host);
     // Most hosts have nothing that could be undone.
-    let hosts = survey.hosts.iter().filter(|host| survey.history.taken_out.has_any(host.name));
-    let hosts = hosts.filter(is_or_was_out).filter(|host| host.in_flight.is_none());
+    let hosts = survey.hosts.iter().chain(&survey.departed);
+    let hosts = hosts.filter(|host| survey.history.taken_out.has_any(host.name)).filter(is_or_was_out);
     let undone = |host: &HostView<'_>| {
-        let rows: BTreeSet<RowId> =
-            host.rows.iter().filter(|row| is_undone(survey, host, row)).map(RowView::id).collect();
+        let rows = host.rows.iter().filter(|row| is_undone(survey, host, row)).map(RowView::id);
+        let rows: BTreeSet<RowId> = rows.filter(|row| stays(host.name, row)).collect();
         let (environment, host) = (survey.desired.environment.clone(), host.name.clone());
         (!rows.is_empty()).then_some(Event::Undone { environment, host, rows })
     };
-    hosts.filter(|host| stays(host.name)).filter_map(undone).collect()
+    hosts.filter_map(undone).collect()
 }
 
 fn is_undone(survey: &Survey<'_>, host: &HostView<'_>, row: &RowView<'_>) -> bool {
+    // What is retired now is about to be as we want it.
+    let is_moved = |in_flight: &InFlight| match &in_flight.step.action {
+        Action::Retire { rows, .. } => rows.contains(&row.id()),
+        _ => true,
+    };
     let by_us = survey.history.taken_out.how(host.name, &row.id()).is_some();
-    by_us && row.is_fresh && row.admin().is_some() && !host.is_out_by_us(survey, row)
+    let seen = row.is_fresh && row.admin().is_some() && !host.in_flight.is_some_and(is_moved);
+    by_us && seen && !host.is_out_by_us(survey, row)
 }

@@ -11,6 +11,7 @@ use model::{
 use crate::capacity::Capacity;
 use crate::draining::{aside_is_read, rows_are_fresh};
 use crate::errands;
+use crate::failing::first_failure;
 use crate::ladder::{Ladder, LaneState, states};
 use crate::next::{Next, Wait, Watch, node_scopes};
 use crate::outs;
@@ -62,6 +63,8 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
     let positions: Vec<Next> = survey.hosts.iter().map(|host| position_of(survey, host)).collect();
     let shares = Shares::survey(survey, &capacity);
     let lanes = states(&Ladder { survey, positions: &positions, shares: &shares });
+    let failure = |lane: usize| first_failure(survey, &positions, lane, lanes[lane].active);
+    let failing = (0..survey.lanes.len()).map(failure).collect();
     let waits = |(host, next): &(&HostView<'_>, &Next)| {
         let may_not_leave = || matches!(next, Next::Leave(_)) && capacity.may_leave(survey, host).is_err();
         let begun = host.claim.is_ours() && host.in_flight.is_none() && capacity.is_worked_on(host.name);
@@ -78,7 +81,7 @@ pub(crate) fn plan(survey: &Survey<'_>) -> Plan {
         lanes,
         capacity,
         shares,
-        failing: (0..survey.lanes.len()).map(|lane| first_failure(survey, lane)).collect(),
+        failing,
         nothing_new: Vec::new(),
         waiting_roles: BTreeSet::new(),
         undetermined: BTreeSet::new(),
@@ -100,17 +103,6 @@ fn position_of(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
         Some(out) => outs::next(survey, host, out),
         None => position::next(survey, host, Goal::Release(host.release)),
     }
-}
-
-/// The first host of a lane that failed with its target: no new host starts.
-fn first_failure(survey: &Survey<'_>, lane: usize) -> Option<(HostName, Failure)> {
-    survey.hosts.iter().filter(|host| host.lane == lane && host.out.is_none()).find_map(|host| {
-        let target = host.release;
-        let trouble = survey.history.trouble(host.name, target).filter(|trouble| trouble.attempts > 0);
-        let failure = trouble.map(|trouble| trouble.failure.clone());
-        let failure = failure.or_else(|| returning::has_failed(survey, host, target))?;
-        Some((host.name.clone(), failure))
-    })
 }
 
 impl<'s, 'a> Pass<'s, 'a> {

@@ -10,7 +10,7 @@ use crate::next::{Next, Wait, health_answer, host_scope, unwell};
 use crate::returning;
 use crate::rows::RowView;
 use crate::survey::{ClaimView, HostView, Survey};
-use crate::tuning::{AT_ONCE, PACKAGES_MAX_AGE, WATCH};
+use crate::tuning::{AT_ONCE, PACKAGES_MAX_AGE, UNWELL_REFRESH, WATCH};
 
 /// What a host should be brought to.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +73,7 @@ pub(crate) fn seen<'a>(host: &HostView<'a>) -> Result<&'a HostState, Wait> {
         Some(Ok(state)) if fresh => Ok(state),
         Some(Err(unknown)) if fresh => {
             let reason = Reason::HostUnknown { kind: unknown.kind, detail: unknown.detail.clone() };
-            Err(Wait::new(reason).watching_for_change(host_scope(host), crate::tuning::UNWELL_REFRESH))
+            Err(Wait::new(reason).watching_for_change(host_scope(host), UNWELL_REFRESH))
         }
         _ => Err(Wait::new(Reason::FreshFacts).reading(host_scope(host))),
     }
@@ -97,8 +97,22 @@ fn settle(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
             returning::next(survey, host, state, &release)
         }
         Some(release) => toward(survey, host, state, &release),
-        None => Next::Wait(Wait::new(Reason::FreshFacts)),
+        None => without_packages(survey, host, state),
     }
+}
+
+/// Nothing is installed there. What we took out is not given back with that; a host that left the fleet before anything was
+/// taken out for it is let go.
+fn without_packages(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
+    let has_left = survey.lane_of(host).is_none();
+    if has_left && !survey.history.taken_out.has_any(host.name) {
+        return match host.claim {
+            ClaimView::Ours { current: false, found } => returning::renewed(survey, host, found),
+            _ => agent::released(survey, host, "it left the fleet before anything was installed"),
+        };
+    }
+    let wait = Wait::new(Reason::Unhealthy { answer: health_answer(state) });
+    Next::Wait(wait.watching_for_change(host_scope(host), UNWELL_REFRESH))
 }
 
 fn toward(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState, release: &Version) -> Next {

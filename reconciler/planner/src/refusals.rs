@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use model::{Freeze, InFlightAtFreeze, JobState, Reason, Requirement, Stage, Subject, Track, Version};
 
+use crate::direction::{came_after, lies_past};
 use crate::estimate::takes;
 use crate::gates;
 use crate::lanes::Lane;
@@ -72,7 +73,7 @@ fn expiring(reason: &Reason) -> Wait {
 }
 
 /// What stops even the way back.
-fn by_people(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Reason> {
+pub(crate) fn by_people(survey: &Survey<'_>, lane: &Lane<'_>) -> Option<Reason> {
     if let Err(reason) = &lane.direction {
         return Some(reason.clone());
     }
@@ -95,16 +96,16 @@ pub(crate) fn past_post_migration(survey: &Survey<'_>, lane: &Lane<'_>) -> Optio
     if !lane.goes_back() {
         return None;
     }
-    let desired = survey.desired;
-    let rank = |version: &Version| desired.rank(version);
-    let target = rank(lane.target);
-    let allowed = desired.exceptions.allow.as_ref().map(|allow| rank(&allow.past_post_migrations_of));
+    let (desired, history) = (survey.desired, survey.history);
+    let allowed = desired.exceptions.allow.as_ref().map(|allow| &allow.past_post_migrations_of);
     let migrates =
         desired.fleet.policy.migrations.as_ref().is_some_and(|migrations| migrations.post.is_some());
-    let points = survey.history.progress.points_of_no_return().filter(|_| migrates);
-    let between = points.filter(|(version, _)| rank(version) > target);
-    let refused = between.filter(|(version, _)| allowed.is_none_or(|allowed| rank(version) > allowed));
-    let (version, at) = refused.max_by_key(|(version, _)| rank(version))?;
+    let points = history.progress.points_of_no_return().filter(|_| migrates);
+    let between = points.filter(|(version, _)| lies_past(desired, history, version, lane.target));
+    let is_allowed =
+        |version: &Version| allowed.is_some_and(|allowed| !came_after(desired, history, version, allowed));
+    let refused = between.filter(|(version, _)| !is_allowed(version));
+    let (version, at) = refused.max_by_key(|(version, _)| desired.rank(version))?;
     Some(Reason::PastPostMigration { target: lane.target.clone(), version: version.clone(), at })
 }
 

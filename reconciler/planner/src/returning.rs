@@ -165,8 +165,11 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     }
     // Put there before our mark, on a node that could not be seen then.
     let taken_out = &survey.history.taken_out;
-    let theirs =
-        |row: &RowView<'_>| row.admin().is_some_and(|admin| taken_out.is_others(host.name, &row.id(), admin));
+    let theirs = |row: &RowView<'_>| {
+        // What points elsewhere is not ours to move either.
+        host.elsewhere(row).is_some()
+            || row.admin().is_some_and(|admin| taken_out.is_others(host.name, &row.id(), admin))
+    };
     let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint) && !theirs(row));
     if !in_maint.is_empty() {
         return Next::Step(
@@ -175,10 +178,10 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
         );
     }
     let checked = |check: RowCheck| matches!(check, RowCheck::Passed | RowCheck::None);
-    let drained = ids(host, |row| row.admin() == Some(Admin::Drain));
-    let passed =
-        ids(host, |row| row.admin() == Some(Admin::Drain) && row.row.is_some_and(|row| checked(row.check)));
-    let known = rows_are_known(host);
+    let is_drained = |row: &RowView<'_>| row.admin() == Some(Admin::Drain) && !theirs(row);
+    let drained = ids(host, is_drained);
+    let passed = ids(host, |row| is_drained(row) && row.row.is_some_and(|row| checked(row.check)));
+    let known = rows_are_known_or_gone(survey, host);
     // All nodes at once; but one that cannot be seen does not keep the host out on the others.
     if !passed.is_empty() && (passed.len() == drained.len() || known.is_err()) {
         let action = Action::Ready { rows: passed, because: ReadyBecause::Healthy };
@@ -194,6 +197,18 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
             Next::Wait(wait.watching_for_change(node_scopes(host), WATCH_CLOSELY))
         }
         None => let_go(survey, host, "back in rotation"),
+    }
+}
+
+/// As [`rows_are_known`]; of a host that left the fleet, rows go as well, or lead to another one, where we keep nothing out.
+fn rows_are_known_or_gone(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
+    let leads_away = |row: &RowView<'_>| host.elsewhere(row).is_some() && !host.is_out_by_us(survey, row);
+    let is_gone = |row: &RowView<'_>| row.is_seen() && (row.row.is_none() || leads_away(row));
+    let is_known = |row: &RowView<'_>| row.row.is_some() && host.elsewhere(row).is_none();
+    let has_left = survey.lane_of(host).is_none();
+    match has_left && host.rows.iter().all(|row| is_known(row) || is_gone(row)) {
+        true => rows_are_fresh(host),
+        false => rows_are_known(host),
     }
 }
 

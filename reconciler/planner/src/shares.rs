@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
-    Admin, BackendId, CanaryTarget, Event, HostName, Reason, RowId, Run, Share, Stage, Subject, Track,
+    Action, Admin, BackendId, CanaryTarget, Event, HostName, Reason, RowId, Run, Share, Stage, Subject, Track,
 };
 
 use crate::capacity::Capacity;
@@ -37,6 +37,8 @@ pub(crate) struct Shares {
     pub(crate) waiting: Option<(Subject, Wait)>,
     /// Rows that weigh more than they should, by node: no main server leaves there.
     too_heavy: BTreeSet<(HostName, BackendId)>,
+    /// Nodes where weights are being set: what they will weigh is not seen yet.
+    weighed: BTreeSet<HostName>,
     /// Backends whose main servers weigh so little that a share cannot be given exactly.
     pub(crate) coarse: BTreeSet<(HostName, BackendId)>,
 }
@@ -45,6 +47,8 @@ pub(crate) struct Shares {
 struct Spot<'s, 'a> {
     node: &'a HostName,
     backend: &'a BackendId,
+    /// Whether main servers belong there at all, be they declared out or not.
+    shared: bool,
     main: Vec<(&'s HostView<'a>, &'s RowView<'a>)>,
     canary: Vec<(&'s HostView<'a>, &'s RowView<'a>)>,
 }
@@ -58,6 +62,7 @@ impl Shares {
             records: Vec::new(),
             waiting: None,
             too_heavy: BTreeSet::new(),
+            weighed: weighed(survey),
             coarse: BTreeSet::new(),
         };
         let Some(lane) = survey.lanes.iter().find(|lane| lane.track == Track::Canary) else { return shares };
@@ -83,7 +88,10 @@ impl Shares {
 
     /// Whether a main server may leave without making the canary's share too large.
     pub(crate) fn allows_leaving(&self, host: &HostView<'_>) -> Result<(), Reason> {
-        let heavy = |row: &&RowView<'_>| self.too_heavy.contains(&(row.node.clone(), row.backend.clone()));
+        let heavy = |row: &&RowView<'_>| {
+            self.weighed.contains(row.node)
+                || self.too_heavy.contains(&(row.node.clone(), row.backend.clone()))
+        };
         match host.rows.iter().find(heavy) {
             Some(row) if host.role.track == Track::Main => {
                 Err(Reason::CanaryWeight { node: row.node.clone() })
@@ -154,6 +162,11 @@ impl Shares {
     }
 }
 
+fn weighed(survey: &Survey<'_>) -> BTreeSet<HostName> {
+    let steps = survey.history.in_flight.values().map(|in_flight| &in_flight.step);
+    steps.filter(|step| matches!(step.action, Action::Weigh { .. })).map(|step| step.host.clone()).collect()
+}
+
 fn is_up(row: &RowView<'_>) -> bool {
     row.row.is_some_and(|row| row.admin == Admin::Ready && (row.status == "UP" || row.status == "no check"))
 }
@@ -188,17 +201,20 @@ fn spots<'s, 'a>(survey: &'s Survey<'a>) -> Vec<Spot<'s, 'a>> {
         host.role.track == Track::Canary && row.admin() == Some(Admin::Ready)
     };
     for host in &survey.hosts {
-        for row in host.rows.iter().filter(|row| host.out.is_none() || still_canary(host, row)) {
+        for row in &host.rows {
             let (node, backend) = (row.node, row.backend);
-            let empty = || Spot { node, backend, main: Vec::new(), canary: Vec::new() };
+            let empty = || Spot { node, backend, shared: false, main: Vec::new(), canary: Vec::new() };
             let spot = spots.entry((node, backend)).or_insert_with(empty);
+            let counts = host.out.is_none() || still_canary(host, row);
+            spot.shared |= host.role.track == Track::Main;
             match host.role.track {
-                Track::Main => spot.main.push((host, row)),
-                Track::Canary => spot.canary.push((host, row)),
+                Track::Main if counts => spot.main.push((host, row)),
+                Track::Canary if counts => spot.canary.push((host, row)),
+                _ => {}
             }
         }
     }
-    spots.into_values().filter(|spot| !spot.main.is_empty() && !spot.canary.is_empty()).collect()
+    spots.into_values().filter(|spot| spot.shared && !spot.canary.is_empty()).collect()
 }
 
 /// The share that there should be now, why it is not the final one, and the gate that withdraws it.

@@ -1,7 +1,7 @@
 //! The plan as people and programs read it: reasons in order, progress, notes, and what the journal has to remember.
 
 use jiff::SignedDuration;
-use model::{Action, Event, HostName, Patch, Plan, Reason, RoleProgress, Version};
+use model::{Action, Event, HostName, Mode, Patch, Plan, Reason, RoleProgress, RowId, Step, Version};
 
 use crate::adoption;
 use crate::follow;
@@ -44,10 +44,13 @@ fn records(pass: &mut Pass<'_, '_>) -> Vec<Event> {
     let mut records: Vec<Event> = adoption::at_first_sight(pass.survey).into_iter().collect();
     records.extend(gates::turned(pass.survey));
     records.append(&mut pass.shares.records);
-    let retires = |host: &HostName| {
-        pass.steps.iter().any(|step| step.host == *host && matches!(step.action, Action::Retire { .. }))
+    // What would start and does not undoes nothing.
+    let starts = pass.survey.desired.fleet.mode != Mode::Report;
+    let retires = |host: &HostName, row: &RowId| {
+        let of_host = pass.steps.iter().filter(|step| step.host == *host);
+        of_host.filter(|step| matches!(step.action, Action::Retire { .. })).any(|step| moves(step, row))
     };
-    records.extend(outs::undone(pass.survey, |host| !retires(host)));
+    records.extend(outs::undone(pass.survey, |host, row| !(starts && retires(host, row))));
     // Both tracks may wait for one stage that migrates: it passes once.
     for event in pass.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.records)) {
         if !records.contains(&event) {
@@ -55,6 +58,10 @@ fn records(pass: &mut Pass<'_, '_>) -> Vec<Event> {
         }
     }
     records
+}
+
+fn moves(step: &Step, row: &RowId) -> bool {
+    step.action.rows().is_some_and(|rows| rows.contains(row))
 }
 
 fn progress(pass: &Pass<'_, '_>) -> Vec<RoleProgress> {

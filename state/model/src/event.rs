@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::desired::{Desired, Role, Track};
 use crate::failure::Failure;
 use crate::ids::{CommitId, EnvironmentName, GateName, Generation, HostName, RowId, StageName, StepId};
-use crate::job::JobKey;
+use crate::job::FoundJob;
 use crate::observed::Verdict;
 use crate::step::{Outcome, Step};
 use crate::version::Version;
@@ -218,8 +218,8 @@ pub enum Event {
         /// Releases that were found on the canary track alone: their post-deployment migrations are still to come.
         #[serde(default)]
         ahead: Vec<Version>,
-        /// Migrations and checks that hosts remember, with whether they succeeded.
-        jobs: Vec<(JobKey, bool)>,
+        /// Migrations and checks that hosts remember.
+        jobs: Vec<FoundJob>,
     },
     /// Hosts left the fleet with our mark on them.
     Departed {

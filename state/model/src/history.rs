@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Role;
@@ -16,19 +16,10 @@ use crate::observed::Claim;
 use crate::progress::Progress;
 use crate::step::{Action, ActionKind, Outcome, ReadyBecause, Step};
 use crate::taken_out::TakenOut;
+use crate::trouble::is_over;
 use crate::version::Version;
 
-/// Attempts after which a host's release halts.
-pub const MAX_ATTEMPTS: u32 = 3;
-
-/// The first wait after a failure; doubled each time, up to [`MAX_BACKOFF`].
-pub const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(2);
-
-/// The first wait after sessions outlasted a drain: they need time more than another try.
-pub const FIRST_DRAIN_BACKOFF: SignedDuration = SignedDuration::from_secs(15);
-
-/// The longest wait after a failure.
-pub const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(60);
+pub use crate::trouble::{FIRST_BACKOFF, FIRST_DRAIN_BACKOFF, MAX_ATTEMPTS, MAX_BACKOFF, Trouble, backoff};
 
 /// One environment's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,23 +81,6 @@ pub struct Activated {
     pub at: Timestamp,
     /// How often for this release.
     pub times: u32,
-}
-
-/// What went wrong on a host. Gone when an install or activation of it succeeds, or its target changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
-    /// With which release.
-    pub version: Version,
-    /// Which action.
-    pub action: ActionKind,
-    /// How the last one failed.
-    pub failure: Failure,
-    /// Failures in a row, of any kind.
-    pub times: u32,
-    /// Those among them that count towards [`MAX_ATTEMPTS`].
-    pub attempts: u32,
-    /// Not tried before this.
-    pub until: Timestamp,
 }
 
 /// An event that cannot follow what came before.
@@ -321,6 +295,8 @@ impl History {
                 self.marked.remove(&step.host);
                 self.taken_out.forget(&step.host);
             }
+            // Our mark was seen since: it was not let go.
+            Action::Drain { .. } | Action::Maint { .. } => drop(self.letting_go.remove(&step.host)),
             _ => {}
         }
         self.taken_out.begins(step);
@@ -342,7 +318,7 @@ impl History {
         self.touch(at, &step);
         match result {
             Ok(outcome) => self.succeed(at, &step, outcome, since),
-            Err(failure) => self.fail(at, &step, failure),
+            Err(failure) => self.fail(at, &step, failure, since),
         }
         Ok(())
     }
@@ -390,7 +366,7 @@ impl History {
         }
         self.progress.succeeded(at, step, outcome);
         let kind = step.action.kind();
-        self.troubles.retain(|host, trouble| *host != step.host || !is_over(trouble, kind));
+        self.troubles.retain(|host, trouble| *host != step.host || !is_over(trouble, step));
         if matches!(outcome, Outcome::Changed(_)) {
             self.learn_duration(kind, since, at);
         }
@@ -429,18 +405,23 @@ impl History {
         self.trouble_grows(at, step, ActionKind::Drain, &failure);
     }
 
-    fn fail(&mut self, at: Timestamp, step: &Step, failure: &Failure) {
+    fn fail(&mut self, at: Timestamp, step: &Step, failure: &Failure, since: Timestamp) {
         if failure.kind.follows() == Follows::Look {
             self.assume_begun(at, step);
             return;
         }
-        // What one load balancer node refused, another one may have done.
-        if let Action::Retire { found, .. } = &step.action {
-            self.retire(at, step, found);
+        // What one load balancer node refused, another one may have done, just now.
+        match &step.action {
+            Action::Retire { found, .. } => self.retire(at, step, found),
+            Action::Drain { .. } | Action::Maint { .. } => drop(self.drained.insert(step.host.clone(), at)),
+            _ => {}
         }
         if step.action.job().is_some() && ends_a_job(failure.kind) {
             self.progress.job_fails(at, step, failure);
             return;
+        }
+        if failure.kind == FailureKind::NotReady {
+            self.progress.job_was_not_begun(step, since);
         }
         self.trouble_grows(at, step, step.action.kind(), failure);
     }
@@ -477,17 +458,4 @@ fn ends_a_job(kind: FailureKind) -> bool {
         kind,
         FailureKind::JobFailed | FailureKind::InDoubt | FailureKind::CommandFailed | FailureKind::Bug
     )
-}
-
-/// A trouble is over when its action succeeds. Sessions that outlasted a drain are over only when the install comes: a
-/// new drain is just another try.
-fn is_over(trouble: &Trouble, succeeded: ActionKind) -> bool {
-    let outlasted = trouble.action == ActionKind::Drain && trouble.failure.kind == FailureKind::TimedOut;
-    succeeded == ActionKind::Install || (trouble.action == succeeded && !outlasted)
-}
-
-/// 2 s, 4 s, 8 s, … at most 60 s.
-pub fn backoff(times: u32) -> SignedDuration {
-    let doubled = 2_i32.saturating_pow(times.saturating_sub(1));
-    FIRST_BACKOFF.checked_mul(doubled).map_or(MAX_BACKOFF, |wait| wait.clamp(FIRST_BACKOFF, MAX_BACKOFF))
 }

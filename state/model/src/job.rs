@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, FailureKind};
-use crate::ids::{CheckName, EnvironmentName, StageName};
+use crate::ids::{CheckName, EnvironmentName, HostName, StageName};
 use crate::version::Version;
 
 /// What a job is for: one result for each, for ever.
@@ -111,6 +111,9 @@ pub struct JobRecord {
     /// When its first attempt began, if one has.
     #[serde(default)]
     pub began: Option<Timestamp>,
+    /// Where the newest attempt was begun, as far as we know: it is found again there alone.
+    #[serde(default)]
+    pub host: Option<HostName>,
 }
 
 impl JobRecord {
@@ -147,6 +150,22 @@ pub enum JobState {
     },
 }
 
+/// A job that a host remembers: its newest attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundJob {
+    /// Which.
+    pub key: JobKey,
+    /// Whether it succeeded; not: it failed, runs, or left no result.
+    pub succeeded: bool,
+    /// Which attempt that was, from 1.
+    #[serde(default = "first")]
+    pub attempt: u32,
+}
+
+fn first() -> u32 {
+    1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +181,14 @@ mod tests {
             name(JobKind::PreMigration, "16.5.0-ee.0", 1),
             "job.production.pre.16_2e_5_2e_0-ee_2e_0.1"
         );
+    }
+
+    #[test]
+    fn what_older_journals_say_of_a_job_that_was_found_was_its_first_attempt() {
+        let key = JobKey { kind: JobKind::PreMigration, version: Version::parse("1").unwrap() };
+        let older = r#"[{"kind":{"job":"pre-migration"},"version":"1"},true]"#;
+        let read: FoundJob = serde_json::from_str(older).unwrap();
+        assert_eq!(read, FoundJob { key, succeeded: true, attempt: 1 });
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod revision;
 mod same;
 pub mod step;
 pub mod taken_out;
+mod trouble;
 pub mod version;
 pub mod waiting;
 mod waiting_ends;
@@ -41,7 +42,7 @@ pub use ids::{
     PackageName, RoleName, RowId, ServerName, ServiceName, StageName, StepId,
 };
 pub use in_force::Accepted;
-pub use job::{JobKey, JobKind, JobName, JobRecord, JobState};
+pub use job::{FoundJob, JobKey, JobKind, JobName, JobRecord, JobState};
 pub use observed::{
     Admin, AgentState, Claim, Fact, GATE_GAP, GateState, HealthState, HostState, NodeState, Observed,
     PackageState, Row, RowCheck, Running, ServiceState, Unknown, UnknownKind, Verdict,

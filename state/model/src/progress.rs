@@ -10,7 +10,7 @@ use crate::desired::Track;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::ids::{EnvironmentName, GateName, StageName};
-use crate::job::{JobKey, JobKind, JobRecord, JobState};
+use crate::job::{FoundJob, JobKey, JobKind, JobRecord, JobState};
 use crate::observed::Verdict;
 use crate::step::{Action, Outcome, Step};
 use crate::version::Version;
@@ -182,27 +182,33 @@ impl Progress {
         self.released.entry((environment.clone(), track)).or_default()
     }
 
-    fn adopt(&mut self, at: Timestamp, running: &[Version], jobs: &[(JobKey, bool)]) {
+    fn adopt(&mut self, at: Timestamp, running: &[Version], jobs: &[FoundJob]) {
         self.adopted = Some(at);
         self.found_running.extend(running.iter().cloned());
         self.found_final.extend(running.iter().cloned());
-        for (key, succeeded) in jobs {
+        for FoundJob { key, succeeded, attempt } in jobs {
             let state = if *succeeded {
                 JobState::Passed { at, output: "found on the host".to_owned() }
             } else {
                 JobState::Begun { at }
             };
-            self.jobs.entry(key.clone()).or_insert(JobRecord { attempt: 1, state, began: Some(at) });
+            self.jobs.entry(key.clone()).or_insert(JobRecord {
+                attempt: *attempt,
+                state,
+                began: Some(at),
+                host: None,
+            });
         }
     }
 
     /// A step with a job begins.
     pub(crate) fn job_begins(&mut self, at: Timestamp, step: &Step) {
         let Some((_, key)) = step.action.job() else { return };
-        let new = || JobRecord { attempt: 1, state: JobState::Wanted, began: None };
+        let new = || JobRecord { attempt: 1, state: JobState::Wanted, began: None, host: None };
         let record = self.jobs.entry(key.clone()).or_insert_with(new);
         record.began = record.began.or(Some(at));
         record.state = JobState::Begun { at };
+        record.host = Some(step.host.clone());
     }
 
     /// A step ends well.
@@ -228,12 +234,23 @@ impl Progress {
         }
     }
 
-    /// A person asks for another attempt of what failed.
+    /// A step with a job ends without the job having been begun: it is wanted as before. `since`: when the step began.
+    pub(crate) fn job_was_not_begun(&mut self, step: &Step, since: Timestamp) {
+        let record = step.action.job().and_then(|(_, key)| self.jobs.get_mut(key));
+        if let Some(record) = record {
+            record.state = JobState::Wanted;
+            record.began = record.began.filter(|began| *began != since);
+        }
+    }
+
+    /// A person asks for another attempt of what failed, and for what was begun on a host that runs no jobs any more.
     pub(crate) fn retry(&mut self) {
-        for record in self.jobs.values_mut().filter(|record| matches!(record.state, JobState::Failed { .. }))
-        {
-            let (attempt, began) = (record.attempt + 1, record.began);
-            *record = JobRecord { attempt, state: JobState::Wanted, began };
+        for record in self.jobs.values_mut() {
+            record.host = None;
+            if matches!(record.state, JobState::Failed { .. }) {
+                record.attempt += 1;
+                record.state = JobState::Wanted;
+            }
         }
     }
 

@@ -112,9 +112,8 @@ fn between(ground: &Ground<'_>, target: &Version) -> String {
     if !has_post {
         return String::new();
     }
-    let own = desired.rank(target);
     let points = history.progress.points_of_no_return();
-    let past = points.filter(|(version, _)| desired.rank(version) > own);
+    let past = points.filter(|(version, _)| planner::lies_past(desired, history, version, target));
     match past.max_by_key(|(version, _)| desired.rank(version)) {
         Some((version, _)) => {
             let reason = desired.exceptions.allow.as_ref().map_or("", |allow| allow.reason.as_str());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use model::{
-    Action, Admin, Argv, CheckRun, Commit, CommitId, ConfigAgent, Desired, Event, Fact, GateState,
+    Action, Admin, Argv, CheckRun, Commit, CommitId, ConfigAgent, Desired, Event, Fact, FoundJob, GateState,
     Generation, HealthState, History, HostName, HostState, JobKey, JobKind, JobName, MigrationJob, NodeState,
     Observed, Outcome, PackageState, PatchFile, Recorded, Row, RowCheck, RowId, ServerName, ServiceState,
     StageName, Step, Track, Verdict, Version,
@@ -109,7 +109,7 @@ pub(crate) fn to_canary() -> Release {
 pub(crate) fn back() -> Release {
     let mut back = release("[main]\nversion = '1.4.2'", "1.5.0", &["1.4.2", "1.5.0"]);
     let key = JobKey { kind: JobKind::PostMigration, version: version("1.5.0") };
-    back.adopt(vec![(key, true)]);
+    back.adopt(vec![FoundJob { key, succeeded: true, attempt: 1 }]);
     back
 }
 
@@ -157,7 +157,7 @@ fn release(text: &str, running: &str, ranks: &[&str]) -> Release {
 }
 
 impl Release {
-    fn adopt(&mut self, jobs: Vec<(JobKey, bool)>) {
+    fn adopt(&mut self, jobs: Vec<FoundJob>) {
         let running = planner::releases_running(&self.desired, &self.observed).into_iter().collect();
         let (by, reason) = ("reconcile".to_owned(), "first sight".to_owned());
         let adopted =

@@ -48,10 +48,15 @@ fn service(text: &mut String, report: &Report, paint: Paint) {
     }
     for (environment, hosts) in &report.left_behind {
         let hosts = hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
-        let left = format!("{environment} left the repository, and our marks are still on {hosts}");
-        let _ = writeln!(text, "{}", paint.bad(left));
-        let _ =
-            writeln!(text, "  put it back until it has converged, and take it out while the service runs");
+        let (left, them) = match report.environments.contains_key(environment) {
+            true => (format!("hosts left {environment} while no service ran"), "them"),
+            false => (format!("{environment} left the repository"), "it"),
+        };
+        let _ = writeln!(text, "{}", paint.bad(format!("{left}, and our marks are still on {hosts}")));
+        let _ = writeln!(
+            text,
+            "  put {them} back until it has converged, and take {them} out while the service runs"
+        );
     }
 }
 

@@ -2,11 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    Action, Direction, Event, Fact, GATE_GAP, Gate, InFlightAtFreeze, JobKey, JobKind, JobState, Stage,
-    StageName, Step, Track, TrackProgress, Verdict, Version,
+    Action, Direction, Event, Fact, GATE_GAP, Gate, HostName, InFlightAtFreeze, JobKey, JobKind, JobState,
+    Stage, StageName, Step, Track, TrackProgress, Verdict, Version,
 };
 
 use super::evidence::{Evidence, Mark};
+use super::jobs::has_reached;
 use super::{Findings, Promise};
 
 pub(super) fn lint(evidence: &Evidence<'_>, found: &mut Findings) {
@@ -14,7 +15,7 @@ pub(super) fn lint(evidence: &Evidence<'_>, found: &mut Findings) {
         let tracks = tracks(evidence, step);
         by_people(evidence, step, &tracks, found);
         past_the_point_of_no_return(evidence, step, &tracks, found);
-        if goes_forward(evidence, step, &tracks) {
+        if goes_forward(evidence, step, &tracks) && !takes_a_pin_back(evidence, step) {
             is_frozen(evidence, step, found);
             failed_check(evidence, step, found);
             gates(evidence, step, found);
@@ -57,6 +58,16 @@ fn goes_forward(evidence: &Evidence<'_>, step: &Step, tracks: &[&TrackProgress])
     !tracks.is_empty() && forward && evidence.desired.emergency(&step.version).is_none()
 }
 
+/// The configuration agent is told again what all hosts of a track have already: nothing of a release begins with that.
+fn takes_a_pin_back(evidence: &Evidence<'_>, step: &Step) -> bool {
+    let Action::Pin { track, .. } = &step.action else { return false };
+    let exceptions = &evidence.desired.exceptions;
+    let counts = |host: &HostName| exceptions.host_out(host, evidence.now).is_none();
+    let mut hosts =
+        evidence.desired.fleet.hosts().filter(|(role, host)| role.track == *track && counts(host));
+    hosts.all(|(role, host)| has_reached(evidence, role, host, &step.version))
+}
+
 /// Vetoes, holds and pauses stop every way, fast mode as well.
 fn by_people(evidence: &Evidence<'_>, step: &Step, tracks: &[&TrackProgress], found: &mut Findings) {
     let exceptions = &evidence.desired.exceptions;
@@ -88,14 +99,34 @@ fn past_the_point_of_no_return(
     if !back || !migrates || !matches!(step.action, Action::Claim { .. }) {
         return;
     }
-    let target = desired.rank(&step.version);
-    let allowed = desired.exceptions.allow.as_ref().map(|allow| desired.rank(&allow.past_post_migrations_of));
-    let stops = |rank: Option<usize>| rank > target && allowed.is_none_or(|allowed| rank > allowed);
+    let target = &step.version;
+    let allowed = desired.exceptions.allow.as_ref().map(|allow| &allow.past_post_migrations_of);
+    // By a person's word alone, which is about how versions sort.
+    let by_word = desired.ranks.last().is_none_or(|newest| newest == target);
+    let is_past =
+        |point: &Version| is_later(evidence, point, target) || (by_word && sorts_above(point, target));
+    let stops =
+        |point: &Version| is_past(point) && allowed.is_none_or(|allowed| is_later(evidence, point, allowed));
     let mut points = evidence.history.progress.points_of_no_return();
-    if let Some((version, _)) = points.find(|(version, _)| stops(desired.rank(version))) {
+    if let Some((version, _)) = points.find(|(version, _)| stops(version)) {
         let how = format_args!("goes back past the post-deployment migrations of {version}");
         found.step(Promise::S9, step, how);
     }
+}
+
+/// By the first order that knows both: git's, the journal's, Debian's.
+fn is_later(evidence: &Evidence<'_>, point: &Version, than: &Version) -> bool {
+    for order in [&evidence.desired.ranks, &evidence.history.progress.appeared] {
+        let place = |version| order.iter().position(|known| known == version);
+        if let (Some(point), Some(than)) = (place(point), place(than)) {
+            return point > than;
+        }
+    }
+    sorts_above(point, than)
+}
+
+fn sorts_above(version: &Version, than: &Version) -> bool {
+    than.dpkg_cmp(version).is_lt()
 }
 
 /// Where a freeze lets a stage finish that was begun, whatever belongs to a release may of which some stage has not passed.
@@ -166,6 +197,20 @@ fn not_green(
     }
 }
 
+/// A host of a stage that was activated after its work was done.
+fn deployed_since<'a>(
+    evidence: &Evidence<'a>,
+    stage: &Stage,
+    worked: Option<Timestamp>,
+) -> Option<&'a HostName> {
+    let model::Run::Deploy { roles, .. } = &stage.run else { return None };
+    let desired = evidence.desired;
+    let of_stage = |role: &model::Role| role.track == stage.track && roles.contains(&role.name);
+    let mut hosts = desired.fleet.hosts().filter(|(role, _)| of_stage(role)).map(|(_, host)| host);
+    let activated = |host: &HostName| evidence.history.activated.get(host).map(|last| last.at);
+    hosts.find(|host| worked.is_some() && activated(host) > worked)
+}
+
 /// A stage passes when its work has soaked under green gates, and its checks have passed.
 fn passed(evidence: &Evidence<'_>, name: &StageName, version: &Version, found: &mut Findings) {
     let stages = evidence.desired.fleet.stages();
@@ -180,6 +225,9 @@ fn passed(evidence: &Evidence<'_>, name: &StageName, version: &Version, found: &
             found.plan(Promise::S8, format_args!("{what} before its soak is over"));
         }
         _ => {}
+    }
+    if let Some(host) = deployed_since(evidence, stage, worked).filter(|_| watched) {
+        found.plan(Promise::S8, format_args!("{what}, and {host} was deployed after its work was done"));
     }
     for (gate_name, gate) in blocking(evidence, stage) {
         if let Some(how) = not_green(evidence, gate_name, gate, worked) {

@@ -85,7 +85,7 @@ fn all_max_age(hosts: usize) -> SignedDuration {
 }
 
 /// With what is installed, and with every service that has to take it up, as far as those tell.
-fn has_reached(evidence: &Evidence<'_>, role: &Role, host: &HostName, version: &Version) -> bool {
+pub(super) fn has_reached(evidence: &Evidence<'_>, role: &Role, host: &HostName, version: &Version) -> bool {
     let Some(state) = evidence.state(host) else { return false };
     let Some(package) = role.packages.first().and_then(|name| state.packages.get(name)) else { return false };
     let ranks = &evidence.desired.ranks;

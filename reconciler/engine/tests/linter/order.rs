@@ -143,7 +143,7 @@ fn a_beginning_after_a_failed_check_is_found() {
     let kind = JobKind::Check { stage: "migrations".into(), check: "qa".into() };
     let state = JobState::Failed { at: start(), failure: failure() };
     let key = JobKey { kind, version: version("1.1") };
-    scene.history.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: None });
+    scene.history.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: None, host: None });
     breaks(&scene, "S9", "check qa after stage migrations of 1.1 has failed");
 }
 
@@ -177,7 +177,11 @@ fn what_ran_once_does_not_run_again() {
     let mut scene = Scene::canary().until(ActionKind::Migrate, "deploy-01");
     let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
     let mut remembers = |attempt, state| {
-        scene.history.progress.jobs.insert(key.clone(), JobRecord { attempt, state, began: None });
+        scene
+            .history
+            .progress
+            .jobs
+            .insert(key.clone(), JobRecord { attempt, state, began: None, host: None });
         scene.findings().join("; ")
     };
     let at = start();
@@ -242,7 +246,11 @@ fn post_deployment_migrations_wait_for_every_host_that_counts() {
     breaks(&scene, "S4", "leaves web-03 behind");
     let key = JobKey { kind: JobKind::PostMigration, version: version("1.1") };
     for (state, is_found) in [(JobState::Wanted, true), (JobState::Begun { at: scene.now }, false)] {
-        scene.history.progress.jobs.insert(key.clone(), JobRecord { attempt: 1, state, began: None });
+        scene
+            .history
+            .progress
+            .jobs
+            .insert(key.clone(), JobRecord { attempt: 1, state, began: None, host: None });
         assert_eq!(scene.findings().is_empty(), !is_found, "one that was begun is only found again");
     }
     scene.history.progress.jobs.remove(&key);

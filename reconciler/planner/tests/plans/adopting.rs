@@ -36,7 +36,12 @@ fn service(seen: &mut Observed, name: &str, change: impl FnMut(&mut ServiceState
 /// What is taken for running on main, and on the canary alone.
 fn taken(desired: &Desired, seen: &Observed, jobs: &[(JobKind, &str, bool)]) -> (Vec<String>, Vec<String>) {
     let key = |kind: &JobKind, of: &str| JobKey { kind: kind.clone(), version: version(of) };
-    let jobs = jobs.iter().map(|(kind, of, succeeded)| (key(kind, of), *succeeded)).collect();
+    let found = |(kind, of, succeeded): &(JobKind, &str, bool)| FoundJob {
+        key: key(kind, of),
+        succeeded: *succeeded,
+        attempt: 1,
+    };
+    let jobs = jobs.iter().map(found).collect();
     let adopted = planner::adopted(desired, seen, jobs, "ada".into(), "journal lost".into());
     let Event::Adopted { running, ahead, .. } = adopted else { panic!("{adopted:?}") };
     let names = |versions: Vec<Version>| versions.iter().map(ToString::to_string).collect();

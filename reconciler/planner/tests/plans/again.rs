@@ -91,6 +91,18 @@ fn a_release_that_comes_back_is_watched_anew() {
 }
 
 #[test]
+fn a_stage_in_which_a_host_is_deployed_once_more_is_watched_from_then_on() {
+    let mut scene = Scene::came_back(&[]);
+    scene.happens(21, worked());
+    let activated = history::Activated { version: version("1.1"), at: at(25), times: 1 };
+    scene.history.activated.insert("web-cny-01".into(), activated);
+    assert_eq!(scene.records(31), [worked()], "the soak of the others would be over");
+    scene.happens(31, worked());
+    assert_eq!(scene.records(40), []);
+    assert_eq!(scene.records(41), [passed()]);
+}
+
+#[test]
 fn what_comes_to_the_other_track_meanwhile_interrupts_nothing() {
     let mut scene = Scene::came_back(&[]);
     scene.happens(21, worked());

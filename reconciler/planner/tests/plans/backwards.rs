@@ -106,7 +106,7 @@ fn a_canary_goes_back_after_the_hosts_of_main_and_not_after_what_is_watched_ther
     for migrated in ["1.0", "1.1"] {
         let key = JobKey { kind: JobKind::PreMigration, version: version(migrated) };
         let state = JobState::Passed { at: start(), output: String::new() };
-        memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+        memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()), host: None });
     }
     canary_goes_back(&mut seen, "1.1", "1.0");
     let planned = plan(&desired, &seen, &memory, start());
@@ -189,6 +189,27 @@ fn what_git_no_longer_knows_lies_where_it_was_accepted_whatever_it_sorts_above()
             assert_eq!(way(&told, &memory), Some(said));
         }
     }
+}
+
+#[test]
+fn a_word_beside_an_earlier_version_says_nothing_of_the_next_one_or_of_the_canarys() {
+    let mut desired = desired("0.9", "2.0", &["1.0", "0.9", "2.0"]);
+    desired.direction = Some(Direction::Back);
+    let mut seen = observed(&desired, "0.9");
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(direction(&planned, Track::Canary), Direction::Forward);
+    desired.target = version("2.1");
+    desired.ranks.push(version("2.1"));
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(direction(&planned, Track::Main), Direction::Forward);
+    // It is about what sorts below something that was there before.
+    desired.target = version("0.8");
+    desired.ranks.push(version("0.8"));
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(direction(&planned, Track::Main), Direction::Back);
+    seen = observed(&desired, "0.8");
+    let planned = plan(&desired, &seen, &history(&["1.0"]), start());
+    assert_eq!(direction(&planned, Track::Main), Direction::Back, "and still is when all are there");
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn all_but_the_last_stage() -> History {
     }
     let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
     let state = JobState::Passed { at: start(), output: String::new() };
-    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()), host: None });
     memory
 }
 

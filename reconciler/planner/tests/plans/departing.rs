@@ -9,11 +9,11 @@ use jiff::SignedDuration;
 use model::*;
 use planner::plan;
 
-fn out(name: &str) -> Out {
+pub(crate) fn out(name: &str) -> Out {
     Out { what: OutTarget::Host(name.into()), reason: "disk replaced".into(), until: None }
 }
 
-fn on<'a>(plan: &'a Plan, name: &str) -> Vec<&'a Step> {
+pub(crate) fn on<'a>(plan: &'a Plan, name: &str) -> Vec<&'a Step> {
     plan.steps.iter().filter(|step| step.host.as_str() == name).collect()
 }
 

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use model::*;
 use planner::{plan, preview};
 
-use crate::fleet::{claim, host, start, version};
+use crate::fleet::{claim, host, start, step, version};
 use crate::release::{desired, history, observed, primary, set_gate};
 
 fn pre_migration() -> JobKey {
@@ -12,14 +12,14 @@ fn pre_migration() -> JobKey {
 }
 
 /// The canary is to go to 1.1; nothing has begun.
-fn scene() -> (Desired, Observed, History) {
+pub(crate) fn scene() -> (Desired, Observed, History) {
     let desired = desired("1.0", "1.1", &["1.0", "1.1"]);
     let observed = observed(&desired, "1.0");
     (desired, observed, history(&["1.0"]))
 }
 
 /// The step on the migration host.
-fn on_deploy_host(plan: &Plan) -> Option<&Step> {
+pub(crate) fn on_deploy_host(plan: &Plan) -> Option<&Step> {
     plan.steps.iter().find(|step| step.host.as_str() == "deploy-01")
 }
 
@@ -81,7 +81,8 @@ fn a_migration_of_whose_end_nobody_has_heard_is_found_again_before_another_one_b
     let (mut desired, mut seen, mut memory) = scene();
     desired.ranks.push(version("1.2"));
     let later = JobKey { kind: JobKind::PreMigration, version: version("1.2") };
-    let record = JobRecord { attempt: 2, state: JobState::Begun { at: start() }, began: Some(start()) };
+    let record =
+        JobRecord { attempt: 2, state: JobState::Begun { at: start() }, began: Some(start()), host: None };
     memory.progress.jobs.insert(later.clone(), record);
     host(&mut seen, "deploy-01").claim = Some(claim());
     let planned = plan(&desired, &seen, &memory, start());
@@ -132,7 +133,7 @@ fn a_migration_that_an_older_service_began_meanwhile_is_found_before_anything_el
     }
     // Or somebody has asked for it once more.
     host(&mut seen, "deploy-01").jobs.insert(job.clone(), -1);
-    let record = |state| JobRecord { attempt: 1, state, began: Some(start()) };
+    let record = |state| JobRecord { attempt: 1, state, began: Some(start()), host: None };
     memory.progress.jobs.insert(older.clone(), record(JobState::Wanted));
     assert_eq!(begins(&seen, &memory).job(), Some((&job, &older)));
     let failure = Failure { kind: FailureKind::InDoubt, what: "lost".into(), detail: String::new() };
@@ -161,7 +162,7 @@ fn a_failed_migration_says_what_failed_and_one_in_doubt_which_job_it_is() {
     let mut fails = |kind: FailureKind| {
         let failure = Failure { kind, what: "exit 1".into(), detail: String::new() };
         let state = JobState::Failed { at: start(), failure: failure.clone() };
-        let record = JobRecord { attempt: 2, state, began: Some(start()) };
+        let record = JobRecord { attempt: 2, state, began: Some(start()), host: None };
         memory.progress.jobs.insert(pre_migration(), record);
         let planned = plan(&desired, &seen, &memory, start());
         assert_eq!(on_deploy_host(&planned), None);
@@ -192,7 +193,7 @@ fn migrations_of_a_later_version_cover_those_of_an_earlier_one() {
         let mut memory = history(&["1.0"]);
         let state = JobState::Passed { at: start(), output: String::new() };
         let key = JobKey { kind, version: version(text) };
-        memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+        memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()), host: None });
         memory
     };
     assert!(!migrates(&passed(JobKind::PreMigration, "1.2")));
@@ -202,7 +203,7 @@ fn migrations_of_a_later_version_cover_those_of_an_earlier_one() {
     let mut begun = history(&["1.0"]);
     let state = JobState::Begun { at: start() };
     let later = JobKey { kind: JobKind::PreMigration, version: version("1.2") };
-    begun.progress.jobs.insert(later, JobRecord { attempt: 1, state, began: Some(start()) });
+    begun.progress.jobs.insert(later, JobRecord { attempt: 1, state, began: Some(start()), host: None });
     assert!(migrates(&begun), "begun is not passed");
 }
 
@@ -225,27 +226,61 @@ fn nothing_is_migrated_while_nobody_knows_whether_a_later_version_is() {
 }
 
 #[test]
-fn the_agent_is_told_each_tracks_version_where_it_can_tell_them_apart() {
-    let pinned = |words: &[&str]| {
-        let (mut desired, seen, memory) = scene();
-        desired.target = version("1.1");
-        let words = words.iter().map(|word| (*word).to_owned()).collect();
-        desired.fleet.policy.config_agent = Some(ConfigAgent {
-            pause: Argv(vec!["pause".into()]),
-            resume: Argv(vec!["resume".into()]),
-            active: Argv(vec!["active".into()]),
-            busy: None,
-            pin: Some(Argv(words)),
-        });
-        let rollout = preview(&desired, &seen, &memory, start());
-        let tracks = rollout.steps.iter().filter_map(|step| match step.step.action {
-            Action::Pin { track, .. } => Some(track),
-            _ => None,
-        });
-        tracks.collect::<Vec<_>>()
+fn a_main_that_is_halted_on_the_migration_host_keeps_no_fix_from_the_canary() {
+    let (mut desired, seen, mut memory) = scene();
+    desired.target = version("1.1");
+    desired.canary.as_mut().unwrap().version = version("1.2");
+    desired.ranks.push(version("1.2"));
+    desired.fleet.policy.promotion.main_requires = None;
+    let release = |memory: &History| {
+        on_deploy_host(&plan(&desired, &seen, memory, start())).map(|step| step.version.to_string())
     };
-    assert_eq!(pinned(&["pin", "{version}"]), [Track::Main]);
-    assert_eq!(pinned(&["pin", "{track}", "{version}"]), [Track::Canary, Track::Main]);
+    assert_eq!(release(&memory).as_deref(), Some("1.1"));
+    let kind = FailureKind::InstallFailed;
+    let failure = Failure { kind, what: "no such package".into(), detail: String::new() };
+    let (action, until) = (ActionKind::Install, start());
+    let trouble = history::Trouble {
+        version: version("1.1"),
+        action,
+        failure,
+        times: 3,
+        attempts: MAX_ATTEMPTS,
+        until,
+    };
+    memory.troubles.insert("deploy-01".into(), trouble);
+    assert_eq!(release(&memory).as_deref(), Some("1.2"));
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(matches!(waits_there(&planned), Some(Reason::Halted { .. })), "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_migration_that_was_begun_on_another_host_is_not_begun_beside_it() {
+    let (desired, seen, mut memory) = scene();
+    let action = Action::Migrate {
+        job: JobName::new(&desired.environment, &pre_migration(), 1),
+        key: pre_migration(),
+        ready: None,
+        run: desired.fleet.policy.migrations.as_ref().unwrap().pre.clone().unwrap(),
+    };
+    let begun = step("m", "deploy-02", action);
+    memory.apply(start(), &Event::StepStarted { step: begun.clone() }).unwrap();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned), None);
+    let told = |planned: &Plan, fits: fn(&Reason) -> bool| {
+        planned.waiting.iter().any(|waiting| fits(&waiting.reason))
+    };
+    assert!(told(&planned, |reason| matches!(reason, Reason::InFlight { .. })), "{:?}", planned.waiting);
+    let failure = Failure { kind: FailureKind::Unreachable, what: "gone".into(), detail: String::new() };
+    let environment = desired.environment.clone();
+    let lost = Event::StepFinished { environment: environment.clone(), step: begun.id, result: Err(failure) };
+    memory.apply(start(), &lost).unwrap();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on_deploy_host(&planned), None);
+    assert!(told(&planned, |reason| matches!(reason, Reason::JobInDoubt { .. })), "{:?}", planned.waiting);
+    // A person has looked there.
+    let retried = Event::Retried { environment, by: "ada".into(), reason: "it never ran".into() };
+    memory.apply(start(), &retried).unwrap();
+    assert!(on_deploy_host(&plan(&desired, &seen, &memory, start())).is_some());
 }
 
 #[test]
@@ -341,7 +376,7 @@ fn runs(seen: &mut Observed, names: &[&str], text: &str) {
 
 fn migrated(memory: &mut History, text: &str, state: JobState) {
     let key = JobKey { kind: JobKind::PreMigration, version: version(text) };
-    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()), host: None });
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn the_way_back_past_post_deployment_migrations_needs_a_persons_word() {
         reason: "post-migrated".into(),
         running: Vec::new(),
         ahead: Vec::new(),
-        jobs: vec![(job, true)],
+        jobs: vec![FoundJob { key: job, succeeded: true, attempt: 1 }],
     };
     memory.apply(start(), &found).unwrap();
     let planned = plan(&back, &seen, &memory, start());
@@ -63,10 +63,32 @@ fn the_way_back_past_post_deployment_migrations_needs_a_persons_word() {
     back.ranks.push(version("1.2"));
     let later = JobKey { kind: JobKind::PostMigration, version: version("1.2") };
     let state = JobState::Passed { at: start(), output: String::new() };
-    memory.progress.jobs.insert(later, JobRecord { attempt: 1, state, began: Some(start()) });
+    memory.progress.jobs.insert(later, JobRecord { attempt: 1, state, began: Some(start()), host: None });
     let planned = plan(&back, &seen, &memory, start());
     let past = |reason: &Reason| matches!(reason, Reason::PastPostMigration { version, .. } if version.as_str() == "1.2");
     assert!(past(primary(&planned)), "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_way_back_leads_past_migrations_also_where_git_does_not_tell_that_they_came_later() {
+    let mut memory = history(&["1.0"]);
+    let job = JobKey { kind: JobKind::PostMigration, version: version("1.1") };
+    let state = JobState::Passed { at: start(), output: String::new() };
+    memory.progress.jobs.insert(job, JobRecord { attempt: 1, state, began: Some(start()), host: None });
+    memory.progress.appeared = ["1.0", "1.1"].map(version).into();
+    // A new version that sorts below, by a person's word; and history that was rewritten.
+    for (target, ranks) in [("1.0.1", &["1.0", "1.1", "1.0.1"][..]), ("1.0", &["1.0", "1.2"])] {
+        let mut back = desired(target, target, ranks);
+        back.direction = Some(Direction::Back);
+        let seen = observed(&back, "1.1");
+        let planned = plan(&back, &seen, &memory, start());
+        assert_eq!(planned.steps, [], "to {target}");
+        let past = |reason: &Reason| matches!(reason, Reason::PastPostMigration { version, .. } if version.as_str() == "1.1");
+        assert!(past(primary(&planned)), "to {target}: {:?}", planned.waiting);
+        back.exceptions.allow =
+            Some(Allow { past_post_migrations_of: version("1.1"), reason: "restored".into() });
+        assert_ne!(plan(&back, &seen, &memory, start()).steps, [], "to {target}");
+    }
 }
 
 #[test]
@@ -231,7 +253,7 @@ fn a_failed_check_stops_its_version_only() {
         kind: JobKind::Check { stage: "canary fleet".into(), check: "qa".into() },
         version: version("1.1"),
     };
-    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state: failed(), began: None });
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state: failed(), began: None, host: None });
     let planned = plan(&desired, &seen, &memory, start());
     assert!(
         planned.waiting.iter().any(|w| matches!(w.reason, Reason::CheckFailed { .. })),
@@ -258,7 +280,10 @@ fn failed_migrations_stop_what_depends_on_them_until_a_person_asks_again() {
     let seen = observed(&desired, "1.0");
     let mut memory = history(&["1.0"]);
     let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
-    memory.progress.jobs.insert(key.clone(), JobRecord { attempt: 1, state: failed(), began: None });
+    memory
+        .progress
+        .jobs
+        .insert(key.clone(), JobRecord { attempt: 1, state: failed(), began: None, host: None });
     let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(planned.steps, []);
     assert!(matches!(primary(&planned), Reason::MigrationFailed { .. }), "{:?}", planned.waiting);

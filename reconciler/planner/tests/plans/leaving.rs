@@ -274,7 +274,8 @@ fn the_only_canary_may_leave_where_main_servers_go_on_and_the_only_main_server_m
     let (mut desired, _) = with_a_canary();
     desired.fleet.roles[1].hosts.truncate(1);
     desired.exceptions.outs = vec![out("web-01")];
-    let seen = observed(&desired, "1.0");
+    let mut seen = observed(&desired, "1.0");
+    ["fe-01", "fe-02"].into_iter().for_each(|node| row(&mut seen, node, "cny-01").weight = 0);
     let planned = plan(&desired, &seen, &history(), start());
     assert_eq!(planned.steps, []);
     let told: Vec<String> = planned.waiting.iter().map(|waiting| waiting.reason.to_string()).collect();

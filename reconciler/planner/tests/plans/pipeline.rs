@@ -105,7 +105,7 @@ fn a_red_gate_stops_new_hosts_and_brings_begun_ones_back() {
         reason: "migrated by hand".into(),
         running: Vec::new(),
         ahead: Vec::new(),
-        jobs: vec![(job, true)],
+        jobs: vec![FoundJob { key: job, succeeded: true, attempt: 1 }],
     };
     memory.apply(start(), &adopted).unwrap();
     let passed = Event::StagePassed {
@@ -218,7 +218,7 @@ fn soaks_after(
     let mut memory = history(&["1.0"]);
     let key = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
     let state = JobState::Passed { at: start(), output: String::new() };
-    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()) });
+    memory.progress.jobs.insert(key, JobRecord { attempt: 1, state, began: Some(start()), host: None });
     let (environment, stage, of) = ("production".into(), "migrations".into(), version("1.1"));
     let worked = Event::StageWorked { environment, stage, version: of };
     memory.apply(start(), &worked).unwrap();

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fleet::{host, row, start, step, version};
+use crate::fleet::{claim, host, row, start, step, version};
 use crate::release::{desired, history, observed};
 use jiff::SignedDuration;
 use model::*;
@@ -143,6 +143,60 @@ fn a_canary_that_is_worked_on_takes_no_share_where_somebody_has_made_it_ready() 
             told(&planned, node).into_iter().map(|(row, weight)| (row.server.to_string(), weight)).collect();
         assert_eq!(told, [("web-cny-01".to_owned(), 21)]);
     });
+}
+
+#[test]
+fn a_canary_that_is_activated_once_more_takes_no_share_where_somebody_has_made_it_ready() {
+    let (desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let mut memory = history(&["1.1"]);
+    let services = desired.fleet.roles[0].services.clone();
+    let activate = Action::Activate { services, packages: [].into(), stamp: version("1.1") };
+    let patch = Action::Patch { want: Vec::new() };
+    host(&mut seen, "web-cny-02").claim = Some(claim());
+    for action in [activate, patch] {
+        memory.in_flight.clear();
+        let under_way = step("once more", "web-cny-02", action);
+        memory.apply(start(), &Event::StepStarted { step: under_way }).unwrap();
+        let planned = plan(&desired, &seen, &memory, start());
+        for node in NODES {
+            let told = told(&planned, node).into_iter().map(|(row, weight)| (row.server.to_string(), weight));
+            assert_eq!(told.collect::<Vec<_>>(), [("web-cny-01".to_owned(), 21)]);
+        }
+    }
+}
+
+#[test]
+fn where_all_main_servers_are_declared_out_the_canary_weighs_nothing_before_they_leave() {
+    let (mut desired, mut seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let outs = (1..=4).map(|number| OutTarget::Host(format!("web-{number:02}").as_str().into()));
+    desired.exceptions.outs = outs.map(|what| Out { what, reason: "moved".into(), until: None }).collect();
+    let places = NODES.into_iter().flat_map(|node| [(node, "web-cny-01"), (node, "web-cny-02")]);
+    places.clone().for_each(|(node, canary)| row(&mut seen, node, canary).weight = 10);
+    let retires = |planned: &Plan| planned.steps.iter().any(|step| step.action.kind() == ActionKind::Retire);
+    let planned = plan(&desired, &seen, &history(&["1.1"]), start());
+    for node in NODES {
+        assert_eq!(told(&planned, node).into_values().collect::<Vec<_>>(), [0, 0]);
+    }
+    assert!(!retires(&planned));
+    places.for_each(|(node, canary)| row(&mut seen, node, canary).weight = 0);
+    assert!(retires(&plan(&desired, &seen, &history(&["1.1"]), start())));
+}
+
+#[test]
+fn no_main_server_leaves_where_weights_are_being_set() {
+    let (mut desired, seen) = ready_for_a_share(5, 2, &[vec![100; 4], vec![100; 4]]);
+    let what = OutTarget::Host("web-01".into());
+    desired.exceptions.outs = vec![Out { what, reason: "disk replaced".into(), until: None }];
+    let mut memory = history(&["1.1"]);
+    let weights = step("weights", "fe-02", Action::Weigh { weights: [].into() });
+    memory.apply(start(), &Event::StepStarted { step: weights }).unwrap();
+    let retires = |memory: &History| {
+        let planned = plan(&desired, &seen, memory, start());
+        planned.steps.iter().any(|step| step.action.kind() == ActionKind::Retire)
+    };
+    assert!(!retires(&memory));
+    memory.in_flight.clear();
+    assert!(retires(&memory));
 }
 
 #[test]

@@ -52,6 +52,28 @@ fn who_failed_and_was_given_back_is_begun_again_before_anybody_else() {
 }
 
 #[test]
+fn a_host_that_failed_and_is_well_since_keeps_nobody_from_being_begun() {
+    let (desired, mut seen, memory) = failed(ActionKind::Activate, FailureKind::ActivateFailed, 1);
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), Vec::<&str>::new());
+    *host(&mut seen, "web-01") = host(&mut observed(&desired, "1.1"), "web-01").clone();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(begins(&planned), ["web-02"], "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_host_that_failed_and_was_let_go_keeps_nobody_of_an_earlier_role() {
+    let (desired, mut seen, memory) = failed(ActionKind::Activate, FailureKind::ActivateFailed, 1);
+    let storage = host(&mut observed(&desired, "1.0"), "gitaly-01").clone();
+    *host(&mut seen, "gitaly-01") =
+        HostState { staged: [("shop".into(), [version("1.1")].into())].into(), ..storage };
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(begins(&planned), ["gitaly-01"], "{:?}", planned.waiting);
+    // In the middle of its work it is a failure of the release.
+    host(&mut seen, "web-01").claim = Some(claim());
+    assert_eq!(begins(&plan(&desired, &seen, &memory, start())), Vec::<&str>::new());
+}
+
+#[test]
 fn what_failed_on_a_host_that_is_declared_out_keeps_nobody_from_being_begun() {
     let (mut desired, seen, memory) = failed(ActionKind::Install, FailureKind::InstallFailed, 1);
     let what = OutTarget::Host("web-01".into());

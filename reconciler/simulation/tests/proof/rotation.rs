@@ -283,6 +283,11 @@ fn who_comes_back_from_being_out_and_was_seen_to_serve_leaves_a_later_drain_to_i
 }
 
 #[test]
+fn what_a_reboot_undid_is_known_also_where_git_wants_a_report_alone() {
+    all_live([33560055]);
+}
+
+#[test]
 fn what_an_older_service_made_ready_before_the_newer_ones_mark_is_seen_before_an_install() {
     all_live([30499882]);
 }

@@ -12,7 +12,7 @@ fn apply(history: &mut History, seconds: i64, event: Event) {
     history.apply(at(seconds), &event).unwrap();
 }
 
-fn adopted(running: &[&str], ahead: &[&str], jobs: Vec<(JobKey, bool)>) -> Event {
+fn adopted(running: &[&str], ahead: &[&str], jobs: Vec<FoundJob>) -> Event {
     let versions = |texts: &[&str]| texts.iter().map(|text| version(text)).collect();
     Event::Adopted {
         environment: environment(),
@@ -242,7 +242,8 @@ fn a_job_is_begun_and_passes_with_its_output() {
     let key = pre_migration("1.1");
     started(&mut history, 1, &step("s1", migrate(key.clone())));
     let record = |history: &History| history.progress.jobs[&pre_migration("1.1")].clone();
-    let begun = JobRecord { attempt: 1, state: JobState::Begun { at: at(1) }, began: Some(at(1)) };
+    let (began, host) = (Some(at(1)), Some("web-01".into()));
+    let begun = JobRecord { attempt: 1, state: JobState::Begun { at: at(1) }, began, host };
     assert_eq!(record(&history), begun);
     assert!(!history.progress.job_passed(&key) && !history.progress.is_migrated(&version("1.1")));
     finished(&mut history, 5, "s1", changed());
@@ -267,7 +268,8 @@ fn a_job_that_fails_is_no_trouble_of_its_host_and_waits_for_a_person() {
         assert_eq!((record.attempt, &record.state), (attempt, &failed));
         apply(&mut history, seconds + 5, retried());
         let record = &history.progress.jobs[&pre_migration("1.1")];
-        let wanted = JobRecord { attempt: attempt + 1, state: JobState::Wanted, began: Some(at(11 - 1)) };
+        let wanted =
+            JobRecord { attempt: attempt + 1, state: JobState::Wanted, began: Some(at(11 - 1)), host: None };
         assert_eq!(*record, wanted);
     }
 }
@@ -276,9 +278,25 @@ fn a_job_that_fails_is_no_trouble_of_its_host_and_waits_for_a_person() {
 fn who_asks_again_does_not_ask_for_what_has_not_failed() {
     let mut history = history();
     started(&mut history, 1, &step("s1", migrate(pre_migration("1.1"))));
-    let before = history.progress.clone();
+    let mut before = history.progress.clone();
     apply(&mut history, 2, retried());
+    // But for a job on a host that runs none any more, which is not asked for there again.
+    before.jobs.values_mut().for_each(|record| record.host = None);
     assert_eq!(history.progress, before);
+}
+
+#[test]
+fn a_migration_that_was_not_ready_was_not_begun() {
+    let mut history = history();
+    let post = step("s", migrate(post_migration("1.1")));
+    done(&mut history, 1, &post, Err(failure(FailureKind::NotReady)));
+    assert_eq!(history.progress.jobs[&post_migration("1.1")].state, JobState::Wanted);
+    assert_eq!(history.progress.points_of_no_return().count(), 0);
+    assert_eq!(history.troubles["web-01"].times, 1, "it is asked again later");
+    // It may have begun when nobody heard of its end.
+    done(&mut history, 5, &post, Err(failure(FailureKind::Unreachable)));
+    done(&mut history, 9, &post, Err(failure(FailureKind::NotReady)));
+    assert_eq!(history.progress.points_of_no_return().count(), 1);
 }
 
 #[test]
@@ -317,12 +335,14 @@ fn what_was_found_counts_as_migrated() {
 fn jobs_that_hosts_remember_are_passed_or_in_question_and_ours_are_known_better() {
     let mut history = history();
     done(&mut history, 1, &step("s", migrate(pre_migration("1.0"))), changed());
+    let found = [("1.0", false, 1), ("1.1", true, 1), ("1.2", false, 2)];
     let found =
-        [("1.0", false), ("1.1", true), ("1.2", false)].map(|(text, passed)| (pre_migration(text), passed));
+        found.map(|(text, succeeded, attempt)| FoundJob { key: pre_migration(text), succeeded, attempt });
     apply(&mut history, 9, adopted(&[], &[], found.to_vec()));
     let passed = ["1.0", "1.1", "1.2"].map(|text| history.progress.job_passed(&pre_migration(text)));
     assert_eq!(passed, [true, true, false]);
-    let begun = JobRecord { attempt: 1, state: JobState::Begun { at: at(9) }, began: Some(at(9)) };
+    let begun =
+        JobRecord { attempt: 2, state: JobState::Begun { at: at(9) }, began: Some(at(9)), host: None };
     assert_eq!(history.progress.jobs[&pre_migration("1.2")], begun);
 }
 

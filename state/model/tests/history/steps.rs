@@ -69,6 +69,27 @@ fn who_is_being_let_go_is_remembered_until_the_next_claim() {
 }
 
 #[test]
+fn who_is_drained_again_was_not_let_go_and_stays_known_as_out_by_us() {
+    let mut history = history();
+    done(&mut history, 1, &step("claim", claim()), changed());
+    done(&mut history, 3, &step("release", Action::Release), Err(failure(FailureKind::Unreachable)));
+    done(&mut history, 5, &step("drain", drain()), changed());
+    history.apply(at(7), &service(4)).unwrap();
+    started(&mut history, 8, &step("again", claim()));
+    assert!(history.taken_out.has(&"web-01".into(), &row("web-01"), Admin::Drain));
+}
+
+#[test]
+fn a_drain_that_failed_may_have_been_done_just_now() {
+    for action in [drain(), Action::Maint { rows: rows() }] {
+        let mut history = history();
+        history.drained.insert("web-01".into(), at(0));
+        done(&mut history, 100, &step("s1", action), Err(failure(FailureKind::TimedOut)));
+        assert_eq!(history.drained["web-01"], at(101), "its sessions have all their time");
+    }
+}
+
+#[test]
 fn a_drain_or_maintenance_is_dated_by_its_end_until_the_rows_are_ready() {
     let mut history = history();
     for action in [drain(), Action::Maint { rows: rows() }] {

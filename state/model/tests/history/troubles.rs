@@ -82,6 +82,15 @@ fn a_trouble_ends_when_its_action_or_an_install_succeeds_on_that_host() {
 }
 
 #[test]
+fn an_install_of_another_release_ends_no_trouble() {
+    let mut history = history();
+    fails(&mut history, 1, install(), FailureKind::InstallFailed);
+    let other = Step { version: version("1.2"), ..step("other", install()) };
+    done(&mut history, 3, &other, changed());
+    assert!(trouble(&history).is_some());
+}
+
+#[test]
 fn sessions_that_outlast_a_drain_are_given_more_time_and_only_an_install_ends_that() {
     let mut history = history();
     done(&mut history, 1, &step("s1", drain()), changed());

@@ -1,4 +1,5 @@
-//! Edits of release.toml: each changes one value, adds one entry or removes one, and keeps every other byte.
+//! Edits of release.toml: each changes one value, adds one entry or removes one, and keeps every other byte. Only a new version
+//! of the main track takes the word about its earlier one along, `direction`.
 //!
 //! Pure functions from text to text. Whether the result is valid is not judged here: `model::parse` does.
 

@@ -53,10 +53,28 @@ fn every_way_to_write_a_version_is_understood() {
         "main.version = \"1.0\" # now",
         "[main]\nversion = \"\"\"1.0\"\"\"",
         "\u{feff}[main]\r\nversion=\"1.0\"\r\n",
-        "[main]\ndirection = 'back'\nversion\t=\t'''1.0'''",
+        "[main]\nversion\t=\t'''1.0'''",
     ] {
         assert_eq!(apply(text, &set(Track::Main, "2.0")).unwrap(), text.replace("1.0", "2.0"), "{text}");
     }
+}
+
+#[test]
+fn a_word_about_the_version_before_goes_with_it() {
+    for (text, left) in [
+        ("[main]\ndirection = 'back' # 1.1\nversion = '1.0'\n", "[main]\nversion = '2.0'\n"),
+        ("[main]\nversion = '1.0'\ndirection = 'back'", "[main]\nversion = '2.0'\n"),
+        ("main.version = '1.0'\r\nmain.direction = 'back'\r\n# x\r\n", "main.version = '2.0'\r\n# x\r\n"),
+    ] {
+        assert_eq!(apply(text, &set(Track::Main, "2.0")).unwrap(), left);
+        assert_eq!(apply(text, &set(Track::Main, "1.0")).unwrap(), text, "it is the same version");
+    }
+    let error =
+        apply("main = { version = '1.0', direction = 'back' }", &set(Track::Main, "2.0")).unwrap_err();
+    assert_eq!(error.to_string(), "`main.direction` is not written as it should be: change it by hand");
+    let other = "[main]\nversion = '1.0'\ndirection = 'back'\n[canary]\nversion = '1.1'\nweight = 5\n";
+    let canary = apply(other, &set(Track::Canary, "2.0")).unwrap();
+    assert_eq!(canary, other.replace("1.1", "2.0"), "main's word stays");
 }
 
 #[test]

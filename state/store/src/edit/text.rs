@@ -58,7 +58,24 @@ impl<'a> Release<'a> {
         // Inside the quotes, whichever they are: a version needs no escapes.
         let quote = self.text[span.clone()].chars().take_while(|c| "\"'".contains(*c)).count();
         let quote = if quote >= 3 { 3 } else { 1 };
-        Ok(self.cut(span.start + quote..span.end - quote, to.as_str()))
+        let text = self.cut(span.start + quote..span.end - quote, to.as_str());
+        // A word about the earlier version says nothing of the next one.
+        match track {
+            Track::Main => Release::read(&text)?.without_direction(),
+            Track::Canary => Ok(text),
+        }
+    }
+
+    fn without_direction(&self) -> Result<String, EditError> {
+        let (table, key) = (table_of(Track::Main), "direction");
+        let Ok(word) = self.value(table, key) else { return Ok(self.text.to_owned()) };
+        if self.document.get(table).is_some_and(Item::is_value) {
+            return Err(form(&format!("{table}.{key}")));
+        }
+        let place = span(word.span(), key)?.start;
+        let start = self.text[..place].rfind('\n').map_or(0, |at| at + 1);
+        let end = self.text[place..].find('\n').map_or(self.text.len(), |at| place + at + 1);
+        Ok(self.cut(start..end, ""))
     }
 
     pub(super) fn set_number(&self, table: &str, key: &str, number: i64) -> Result<String, EditError> {

@@ -1,0 +1,117 @@
+//! What is told and done where a host is out no more, or has left the fleet.
+
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+
+use model::*;
+use planner::plan;
+
+use crate::departing::{on, out};
+use crate::fleet::{claim, desired, history, host, observed, row, start};
+
+fn web_01_on(node: &str) -> RowId {
+    RowId { node: node.into(), backend: "web".into(), server: "web-01".into() }
+}
+
+fn retired(nodes: &[&str]) -> TakenOut {
+    let rows = nodes.iter().map(|node| (web_01_on(node), TakenOutBy::Retire)).collect();
+    [("web-01".into(), rows)].into_iter().collect()
+}
+
+/// Of web-01, where it is told that something is no longer as we left it.
+fn told_undone(planned: &Plan) -> Vec<RowId> {
+    let undone = planned.records.iter().filter_map(|event| match event {
+        Event::Undone { rows, .. } => Some(rows.iter().cloned()),
+        _ => None,
+    });
+    undone.flatten().collect()
+}
+
+#[test]
+fn what_a_reload_undid_is_told_also_of_a_host_that_is_out_no_more_and_cannot_be_seen() {
+    let desired = desired(4, "1.0", &["1.0"]);
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    memory.taken_out = retired(&["fe-01"]);
+    memory.claims.insert("web-01".into(), claim());
+    let gone = Unknown { kind: UnknownKind::Unreachable, detail: "no route".into() };
+    seen.hosts.insert("web-01".into(), Fact { at: start(), value: Err(gone) });
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(told_undone(&planned), [web_01_on("fe-01")]);
+    memory.marked.insert("web-01".into());
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(told_undone(&planned), [], "it may carry our mark, and be ours to move");
+}
+
+#[test]
+fn maintenance_by_somebody_is_told_beside_a_node_where_the_host_is_drained_again() {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    desired.exceptions.outs = vec![out("web-01")];
+    let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
+    memory.taken_out = retired(&["fe-01", "fe-02"]);
+    let theirs = row(&mut seen, "fe-02", "web-01");
+    (theirs.admin, theirs.status) = (Admin::Maint, "MAINT".into());
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on(&planned, "web-01")[0].action.rows(), Some(&[web_01_on("fe-01")].into()));
+    assert_eq!(told_undone(&planned), [web_01_on("fe-02")]);
+    memory.apply(start(), &Event::StepStarted { step: on(&planned, "web-01")[0].clone() }).unwrap();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(told_undone(&planned), [web_01_on("fe-02")], "while that is under way");
+}
+
+/// web-01 has left the fleet with our mark on it.
+fn web_01_has_left(desired: &mut Desired, seen: &mut Observed) -> History {
+    let mut web = desired.fleet.roles[1].clone();
+    web.hosts.retain(|host| host.as_str() == "web-01");
+    desired.fleet.roles[1].hosts.retain(|host| host.as_str() != "web-01");
+    desired.departed = vec![web.clone()];
+    let mut memory = history();
+    memory.apply(start(), &Event::Departed { environment: "production".into(), roles: vec![web] }).unwrap();
+    host(seen, "web-01").claim = Some(claim());
+    memory
+}
+
+#[test]
+fn a_host_that_left_the_fleet_is_let_go_where_its_rows_are_gone_or_lead_to_another_one() {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = web_01_has_left(&mut desired, &mut seen);
+    let begins = |seen: &Observed, memory: &History| {
+        let planned = plan(&desired, seen, memory, start());
+        on(&planned, "web-01").first().map(|step| step.action.kind())
+    };
+    let rows = &mut seen.nodes.get_mut("fe-01").unwrap().value.as_mut().unwrap().rows;
+    rows.remove(&("web".into(), "web-01".into()));
+    assert_eq!(begins(&seen, &memory), Some(ActionKind::Release));
+    row(&mut seen, "fe-02", "web-01").address = "192.0.2.9".into();
+    assert_eq!(begins(&seen, &memory), Some(ActionKind::Release));
+    // What we keep out there is to be seen to.
+    row(&mut seen, "fe-02", "web-01").admin = Admin::Drain;
+    memory.taken_out = retired(&["fe-02"]);
+    assert_eq!(begins(&seen, &memory), None);
+}
+
+#[test]
+fn a_host_that_left_the_fleet_before_anything_was_installed_is_let_go() {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    let mut seen = observed(&desired, "1.0");
+    let mut memory = web_01_has_left(&mut desired, &mut seen);
+    host(&mut seen, "web-01").packages.clear();
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on(&planned, "web-01")[0].action, Action::Release);
+    // What has no package is made ready nowhere.
+    memory.taken_out = retired(&["fe-01"]);
+    let planned = plan(&desired, &seen, &memory, start());
+    assert!(on(&planned, "web-01").is_empty());
+    let told = |waiting: &Waiting| matches!(waiting.reason, Reason::Unhealthy { .. });
+    assert!(planned.waiting.iter().any(told), "{:?}", planned.waiting);
+}
+
+#[test]
+fn what_a_reload_undid_is_told_where_nothing_is_drained_again_because_git_wants_a_report_alone() {
+    let mut desired = desired(4, "1.0", &["1.0"]);
+    desired.exceptions.outs = vec![out("web-01")];
+    let (seen, mut memory) = (observed(&desired, "1.0"), history());
+    memory.taken_out = retired(&["fe-01"]);
+    assert_eq!(told_undone(&plan(&desired, &seen, &memory, start())), []);
+    desired.fleet.mode = Mode::Report;
+    assert_eq!(told_undone(&plan(&desired, &seen, &memory, start())), [web_01_on("fe-01")]);
+}
