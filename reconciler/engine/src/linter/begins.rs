@@ -58,14 +58,27 @@ fn goes_forward(evidence: &Evidence<'_>, step: &Step, tracks: &[&TrackProgress])
     !tracks.is_empty() && forward && evidence.desired.emergency(&step.version).is_none()
 }
 
-/// The configuration agent is told again what all hosts of a track have already: nothing of a release begins with that.
+/// The configuration agent is told again what all hosts of a track have already, or its host is marked for that: nothing of a
+/// release begins with it.
 fn takes_a_pin_back(evidence: &Evidence<'_>, step: &Step) -> bool {
-    let Action::Pin { track, .. } = &step.action else { return false };
-    let exceptions = &evidence.desired.exceptions;
-    let counts = |host: &HostName| exceptions.host_out(host, evidence.now).is_none();
-    let mut hosts =
-        evidence.desired.fleet.hosts().filter(|(role, host)| role.track == *track && counts(host));
-    hosts.all(|(role, host)| has_reached(evidence, role, host, &step.version))
+    let version = &step.version;
+    let told = &evidence.history.progress.pinned;
+    let is_taken_back = |track: Track| told.get(&track).is_some_and(|told| told != version);
+    let all_have_it = |track: Track| {
+        let counts = |host: &HostName| evidence.desired.exceptions.host_out(host, evidence.now).is_none();
+        let hosts = evidence.desired.fleet.hosts();
+        let mut hosts = hosts.filter(|(role, host)| role.track == track && counts(host));
+        hosts.all(|(role, host)| has_reached(evidence, role, host, version))
+    };
+    let is_it = |track: Track| is_taken_back(track) && all_have_it(track);
+    match &step.action {
+        Action::Pin { track, .. } => is_it(*track),
+        Action::Claim { .. } if evidence.fleet_role(step).is_none() => {
+            let mut targets = evidence.plan.tracks.iter().filter(|track| track.target == *version);
+            targets.any(|track| is_it(track.track))
+        }
+        _ => false,
+    }
 }
 
 /// Vetoes, holds and pauses stop every way, fast mode as well.

@@ -122,6 +122,38 @@ fn a_beginning_while_a_gate_of_its_stage_is_not_green_is_found() {
 }
 
 #[test]
+fn the_agent_is_told_again_what_everything_runs_whatever_a_gate_says_and_nothing_else() {
+    let mut desired = crate::release::desired("1.0", "1.0", &["1.0", "1.1"]);
+    let word = |text: &str| Argv(vec![text.into()]);
+    desired.fleet.policy.config_agent = Some(ConfigAgent {
+        pause: word("pause"),
+        resume: word("resume"),
+        active: word("active"),
+        busy: None,
+        pin: Some(word("pin")),
+    });
+    let mut observed = crate::release::observed(&desired, "1.0");
+    set_gate(&mut observed, Verdict::Red, start());
+    let mut history = crate::release::history(&["1.0"]);
+    history.progress.pinned.insert(Track::Main, version("1.1"));
+    let mut scene = Scene::of(desired, observed, history).until(ActionKind::Pin, "deploy-01");
+    keeps(&scene);
+    scene.host("web-01").packages.values_mut().for_each(|package| package.version = version("0.9"));
+    breaks(&scene, "S9", "pin of deploy-01 begins while gate alerts is not green");
+}
+
+#[test]
+fn a_stage_that_passes_although_a_host_was_deployed_after_its_work_is_found() {
+    let is_it =
+        |event: &Event| matches!(event, Event::StagePassed { stage, .. } if stage.as_str() == "canary fleet");
+    let mut scene = Scene::canary().until_recorded(is_it);
+    keeps(&scene);
+    let activated = history::Activated { version: version("1.1"), at: scene.now, times: 1 };
+    scene.history.activated.insert("web-cny-01".into(), activated);
+    breaks(&scene, "S8", "web-cny-01 was deployed after its work was done");
+}
+
+#[test]
 fn going_back_needs_no_gate_and_stops_at_a_point_of_no_return() {
     let mut scene = Scene::everywhere().until(ActionKind::Claim, "web-cny-01");
     for track in &mut scene.plan.tracks {
@@ -135,6 +167,15 @@ fn going_back_needs_no_gate_and_stops_at_a_point_of_no_return() {
     let past_post_migrations_of = version("1.2");
     scene.desired.exceptions.allow = Some(Allow { past_post_migrations_of, reason: "restored".into() });
     keeps(&scene);
+    // What git knows no more lies where the journal saw it, and a new version below it leads back past it by a person's word.
+    scene.desired.exceptions.allow = None;
+    scene.desired.ranks = ["1.1", "1.3"].map(version).into();
+    scene.history.progress.appeared = ["1.1", "1.2"].map(version).into();
+    breaks(&scene, "S9", "past the post-deployment migrations of 1.2");
+    scene.history.progress.appeared = ["1.2", "1.1"].map(version).into();
+    keeps(&scene);
+    scene.desired.ranks = ["1.2", "1.1"].map(version).into();
+    breaks(&scene, "S9", "past the post-deployment migrations of 1.2");
 }
 
 #[test]
