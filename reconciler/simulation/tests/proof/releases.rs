@@ -202,3 +202,8 @@ fn who_stops_an_agent_again_leaves_the_run_that_its_start_began() {
 fn who_has_not_heard_yet_that_the_last_of_a_later_version_is_replaced_still_goes_back() {
     all_live([30504487]);
 }
+
+#[test]
+fn the_agent_is_told_again_what_everything_runs_also_under_a_red_gate() {
+    all_live_harshly([1204831]);
+}
