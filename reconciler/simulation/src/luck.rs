@@ -239,7 +239,7 @@ impl SimWorld {
     pub(crate) fn sets_out(&self, step: &Step) -> Option<Mishap> {
         let mut state = self.state();
         state.tally.sets_out(step.action.kind());
-        state.begins(step);
+        state.begins(step, &self.owner);
         let Mishaps { lost, late, repeated } = state.mishaps;
         if lost + late + repeated == 0 {
             return None;

@@ -304,6 +304,22 @@ async fn who_stands_still_is_judged_by_how_the_gate_stood_when_the_host_was_deci
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_host_refuses_of_an_older_service_begins_nothing_there() {
+    let site = Site::new();
+    let of = |generation, id, action| Step {
+        generation: Generation(generation),
+        stage: Some("canary fleet".into()),
+        ..site.step(id, "cny-1", action)
+    };
+    site.act(of(2, "c2", claim())).await.unwrap();
+    site.act(of(2, "r2", Action::Release)).await.unwrap();
+    site.world.gate_is(&"production".into(), &"errors".into(), Verdict::Red, "0.3");
+    seconds(30).await;
+    assert_eq!(site.act(of(1, "c1", claim())).await.unwrap_err().kind, FailureKind::Superseded);
+    assert_eq!(site.promises(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_host_begun_under_a_hold_breaks_the_ninth_promise_and_one_that_goes_back_does_not() {
     let mut desired = canary_desired("1", "2", 5);
     let hold = Hold { scope: HoldScope::Canary, reason: "load test".into(), until: None };

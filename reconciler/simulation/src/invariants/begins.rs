@@ -4,18 +4,20 @@ use jiff::Timestamp;
 use model::{Action, Activate, Desired, HostName, Role, Step, Version};
 
 use crate::balancer::TakenBy;
+use crate::fence::Owner;
 use crate::host::{Host, Process};
 use crate::named::job_id;
 use crate::state::State;
 
 impl State {
     /// Judges a step as it sets out, when it begins something new, going forward.
-    pub(crate) fn begins(&mut self, step: &Step) {
+    pub(crate) fn begins(&mut self, step: &Step, owner: &Owner) {
         self.is_wanted(step);
         let Some(desired) = self.law_of(step) else { return };
         self.may_change_anything(&desired, step);
         self.weight_is_known(&desired);
-        if !self.is_new(&desired, step) || !self.is_forward(&desired, step) {
+        if self.is_fenced_off(step, owner) || !self.is_new(&desired, step) || !self.is_forward(&desired, step)
+        {
             return;
         }
         let stages = desired.fleet.stages();
@@ -26,6 +28,12 @@ impl State {
             self.in_no_freeze(&desired, step, in_flight_since);
             self.under_no_red_gate(&desired, step, stage);
         }
+    }
+
+    /// Whether a newer service was on the host: nothing begins there any more, and nobody can tell what the older one saw begun.
+    fn is_fenced_off(&self, step: &Step, owner: &Owner) -> bool {
+        let newest = self.hosts.get(&step.host).and_then(|host| host.fences.get(&owner.service));
+        newest.is_some_and(|seen| seen.refuses(step, owner).is_some())
     }
 
     /// Since when the step's stage had begun, and some stage of its version that had not passed when it was decided: what a freeze

@@ -207,3 +207,8 @@ fn who_has_not_heard_yet_that_the_last_of_a_later_version_is_replaced_still_goes
 fn the_agent_is_told_again_what_everything_runs_also_under_a_red_gate() {
     all_live_harshly([1204831]);
 }
+
+#[test]
+fn what_a_host_refuses_of_a_service_that_woke_too_late_begins_nothing_there() {
+    all_live([36634421]);
+}
