@@ -26,14 +26,16 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     }
 
     /// Marks of ours on hosts that nobody here knows: they left the repository while no service ran, alone or with their
-    /// environment.
+    /// environment. Whoever went over to another environment is let go there.
     pub(crate) fn left_behind(&self) -> BTreeMap<EnvironmentName, BTreeSet<HostName>> {
-        let unknown = |history: &History| {
-            let desired = self.environments.get(&history.environment).map(|environment| &environment.desired);
-            let hosts: BTreeSet<HostName> = unknown_to(desired, history).cloned().collect();
-            (!hosts.is_empty()).then(|| (history.environment.clone(), hosts))
-        };
-        self.memory.histories().filter_map(unknown).collect()
+        let all = self.environments.iter().map(|(name, environment)| (name, &environment.desired)).collect();
+        self.memory
+            .histories()
+            .filter_map(|history| {
+                let hosts: BTreeSet<HostName> = unknown_to(&all, history).cloned().collect();
+                (!hosts.is_empty()).then(|| (history.environment.clone(), hosts))
+            })
+            .collect()
     }
 
     /// Hosts that leave the fleet with our mark on them are remembered in their roles, so that they can be let go.
@@ -84,23 +86,43 @@ fn is_marked(history: &History, observed: &Observed, host: &HostName) -> bool {
     claim.is_some_and(|claim| claim.service == history.service && claim.environment == history.environment)
 }
 
-/// Hosts with our mark that have no place in an environment, none: which is unknown.
-fn unknown_to<'a>(desired: Option<&'a Desired>, history: &'a History) -> impl Iterator<Item = &'a HostName> {
-    let is_known = move |host: &HostName| {
-        desired.is_some_and(|desired| {
-            desired.fleet.role_of(host).is_some() || job_hosts(desired).any(|known| known == host)
-        })
+/// Hosts with our mark that have no place in any environment, and are not on their way out of their own. A place in another one
+/// is none for what we keep out of rotation in this one: nobody gives it back there.
+fn unknown_to<'a>(
+    all: &'a BTreeMap<&EnvironmentName, &Desired>,
+    history: &'a History,
+) -> impl Iterator<Item = &'a HostName> {
+    let is_in = |host: &HostName, desired: &Desired| {
+        desired.fleet.role_of(host).is_some() || job_hosts(desired).any(|known| known == host)
     };
+    let is_known = move |host: &HostName| {
+        let counts =
+            |name: &EnvironmentName| *name == history.environment || !history.taken_out.has_any(host);
+        all.iter().any(|(name, desired)| is_in(host, desired) && counts(name))
+    };
+    let has_ended = !all.contains_key(&&history.environment);
     history
         .claims
         .keys()
-        .filter(move |host| !is_known(host) && (desired.is_none() || !history.departed.contains_key(*host)))
+        .filter(move |host| !is_known(host) && (has_ended || !history.departed.contains_key(*host)))
 }
 
-/// Hosts that left the fleet and still carry our mark, each in its former role.
-pub(crate) fn departed(history: &model::History, desired: &Desired) -> Vec<model::Role> {
-    let gone = history.departed.iter().filter(|(host, _)| desired.fleet.role_of(host).is_none());
-    gone.map(|(host, role)| model::Role { hosts: vec![host.clone()], ..role.clone() }).collect()
+/// Hosts that left the fleet and still carry our mark, each in its former role. One that runs jobs now does that, unless its
+/// former role has something to be given back first.
+pub(crate) fn departed(history: &History, observed: Option<&Observed>, desired: &Desired) -> Vec<Role> {
+    let is_begun = |host: &HostName| {
+        history.claims.contains_key(host)
+            || history.in_flight_on(host).is_some()
+            || history.taken_out.has_any(host)
+            || observed.is_some_and(|observed| is_marked(history, observed, host))
+    };
+    let has_more = |role: &Role| !(role.packages.is_empty() && role.backends.is_empty());
+    let is_gone = |(host, role): &(&HostName, &Role)| {
+        let runs_jobs = job_hosts(desired).any(|known| known == *host);
+        desired.fleet.role_of(host).is_none() && (!runs_jobs || (has_more(role) && is_begun(host)))
+    };
+    let gone = history.departed.iter().filter(is_gone);
+    gone.map(|(host, role)| Role { hosts: vec![host.clone()], ..role.clone() }).collect()
 }
 
 /// An environment of which only the load balancers are left, for hosts that have to be let go.
@@ -117,7 +139,10 @@ fn without_fleet(desired: &Desired) -> Desired {
 #[cfg(test)]
 mod tests {
     use jiff::{SignedDuration, Timestamp};
-    use model::{Claim, Commit, CommitId, Deadlines, Fleet, Generation, Limit, Mode, Policy, Version};
+    use model::{
+        Claim, Commit, CommitId, Deadlines, Fleet, Generation, Limit, Mode, Policy, RowId, TakenOutBy,
+        Version,
+    };
 
     use super::*;
 
@@ -156,9 +181,49 @@ mod tests {
         let roles = vec![role(&["web-01", "web-02", "web-03"])];
         let left = Event::Departed { environment: "production".into(), roles };
         history.apply(Timestamp::UNIX_EPOCH, &left).unwrap();
-        let gone = departed(&history, &desired(&["web-03", "web-04"]));
+        let gone = departed(&history, None, &desired(&["web-03", "web-04"]));
         let hosts: Vec<Vec<HostName>> = gone.into_iter().map(|role| role.hosts).collect();
         assert_eq!(hosts, [vec![HostName::new("web-01")], vec![HostName::new("web-02")]]);
+    }
+
+    #[test]
+    fn who_left_and_runs_jobs_now_is_let_go_as_such_unless_something_is_to_be_given_back_first() {
+        let mut history = History::new("production".into());
+        let jobs = Role::of_host("(jobs)".into(), &"deploy-01".into(), &[], "{version}");
+        let roles = vec![role(&["web-01"]), jobs];
+        history
+            .apply(Timestamp::UNIX_EPOCH, &Event::Departed { environment: "production".into(), roles })
+            .unwrap();
+        let seen_gone = |history: &History, seen: &Observed, runs_jobs: &str| {
+            let mut now = desired(&["web-02"]);
+            now.fleet.policy = migrates_on(runs_jobs);
+            let gone = departed(history, Some(seen), &now);
+            gone.into_iter().map(|role| role.hosts[0].to_string()).collect::<Vec<_>>()
+        };
+        let gone = |history: &History, runs_jobs| seen_gone(history, &Observed::default(), runs_jobs);
+        assert_eq!(gone(&history, "deploy-02"), ["deploy-01", "web-01"]);
+        assert_eq!(gone(&history, "deploy-01"), ["web-01"]);
+        assert_eq!(gone(&history, "web-01"), ["deploy-01"], "it never got our mark");
+        history.service = "deploy".into();
+        assert_eq!(seen_gone(&history, &marked_web_01(), "web-01"), ["deploy-01", "web-01"], "seen with it");
+        let mut has_rows_out = history.clone();
+        let drained = [(web_01_on_fe_01(), TakenOutBy::Drain)];
+        has_rows_out.taken_out = [("web-01".into(), drained.into())].into_iter().collect();
+        assert_eq!(gone(&has_rows_out, "web-01"), ["deploy-01", "web-01"]);
+        history.claims.insert("web-01".into(), claim());
+        assert_eq!(gone(&history, "web-01"), ["deploy-01", "web-01"]);
+    }
+
+    fn web_01_on_fe_01() -> RowId {
+        RowId { node: "fe-01".into(), backend: "web".into(), server: "web-01".into() }
+    }
+
+    /// As somebody who saw our mark.
+    fn marked_web_01() -> Observed {
+        let mut state = crate::word::tests::host();
+        state.claim = Some(claim());
+        let fact = Fact { at: Timestamp::UNIX_EPOCH, value: Ok(state) };
+        Observed { hosts: [("web-01".into(), fact)].into(), ..Observed::default() }
     }
 
     fn migrates_on(host: &str) -> Policy {
@@ -232,11 +297,8 @@ mod tests {
     fn a_mark_of_which_the_journal_does_not_know_is_ours_where_it_was_seen_since() {
         let mut history = History::new("production".into());
         history.service = "deploy".into();
-        let mut observed = Observed::default();
-        let mut state = crate::word::tests::host();
-        state.claim = Some(claim());
+        let mut observed = marked_web_01();
         let at = Timestamp::UNIX_EPOCH;
-        observed.hosts.insert("web-01".into(), Fact { at, value: Ok(state) });
         let (before, after) = (desired(&["web-01", "web-02"]), desired(&["web-02"]));
         assert_eq!(gone(&history, &observed, &before, &after), told(&[("web", "web-01")]));
         let mut later = history.clone();
@@ -263,9 +325,31 @@ mod tests {
             .unwrap();
         let mut now = desired(&["web-02"]);
         now.fleet.policy = migrates_on("deploy-01");
-        let left = |desired| unknown_to(desired, &history).map(HostName::as_str).collect::<Vec<_>>();
-        assert_eq!(left(Some(&now)), ["web-01"]);
-        assert_eq!(left(None), ["deploy-01", "web-01", "web-02", "web-03"], "with their environment");
+        let left = |history: &History, all: &[(&str, &Desired)]| {
+            let names: Vec<EnvironmentName> = all.iter().map(|(name, _)| (*name).into()).collect();
+            let all = names.iter().zip(all.iter().map(|(_, desired)| *desired)).collect();
+            unknown_to(&all, history).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&history, &[("production", &now)]), ["web-01"]);
+        assert_eq!(
+            left(&history, &[]),
+            ["deploy-01", "web-01", "web-02", "web-03"],
+            "with their environment"
+        );
+        let other = desired(&["web-01"]);
+        let went_over: [String; 0] = [];
+        assert_eq!(
+            left(&history, &[("production", &now), ("staging", &other)]),
+            went_over,
+            "to be let go there"
+        );
+        let drained = [(web_01_on_fe_01(), TakenOutBy::Drain)];
+        history.taken_out = [("web-01".into(), drained.into())].into_iter().collect();
+        assert_eq!(
+            left(&history, &[("production", &now), ("staging", &other)]),
+            ["web-01"],
+            "it is out here"
+        );
     }
 
     #[test]

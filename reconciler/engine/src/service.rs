@@ -365,7 +365,8 @@ impl<W: World, J: Journal, S: Source> Service<W, J, S> {
     fn bring_into_force(&mut self, mut wanted: DesiredByName) {
         let now = self.clock.now();
         for (name, desired) in &mut wanted {
-            desired.departed = departed(self.memory.history(name), desired);
+            let observed = self.environments.get(name).map(|environment| &environment.observed);
+            desired.departed = departed(self.memory.history(name), observed, desired);
         }
         self.desired.send_replace(Arc::new(wanted.clone()));
         self.environments.retain(|name, _| wanted.contains_key(name));

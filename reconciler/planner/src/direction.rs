@@ -63,7 +63,9 @@ pub(crate) fn direction(
 /// Whether the word beside main's version is meant for a new target: it is main's, and sorts below one that was there before.
 /// A word that stayed behind when the version went on says nothing of the next one, and nothing of the canary's.
 fn is_asked(desired: &Desired, history: &History, target: &Version) -> bool {
-    let mut known = desired.ranks.iter().chain(&history.progress.appeared);
+    let progress = &history.progress;
+    let found = progress.found_running.iter().chain(&progress.found_ahead);
+    let mut known = desired.ranks.iter().chain(&progress.appeared).chain(found);
     *target == desired.target && known.any(|known| target.dpkg_cmp(known).is_lt())
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn next(survey: &Survey<'_>, host: &HostView<'_>) -> Option<Next> {
     if host.rows.is_empty() {
         return None;
     }
-    if let Err(wait) = rows_are_known(host) {
+    if let Err(wait) = rows_are_known(survey, host) {
         return Some(Next::Wait(wait));
     }
     if let Some(next) = no_longer_foreign(survey, host) {
@@ -86,9 +86,17 @@ pub(crate) fn given_back_since(
     serving.chain(ours).map(RowView::id).filter(|row| found.contains(row)).collect()
 }
 
-/// Every row of the host is seen, fresh, and points to it.
-pub(crate) fn rows_are_known(host: &HostView<'_>) -> Result<(), Wait> {
+/// Every row of the host is seen, fresh, and points to it. Of one that left the fleet, rows go as well, or lead to another one,
+/// where we keep nothing out.
+pub(crate) fn rows_are_known(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
     rows_are_fresh(host)?;
+    let leads_away = |row: &RowView<'_>| host.elsewhere(row).is_some() && !host.is_out_by_us(survey, row);
+    let is_gone = |row: &RowView<'_>| row.is_seen() && (row.row.is_none() || leads_away(row));
+    let is_known = |row: &RowView<'_>| row.row.is_some() && host.elsewhere(row).is_none();
+    let has_left = survey.lane_of(host).is_none();
+    if has_left && host.rows.iter().all(|row| is_known(row) || is_gone(row)) {
+        return Ok(());
+    }
     rows_are_seen(host)
 }
 
@@ -141,7 +149,7 @@ fn row_is_the_hosts<'a>(host: &HostView<'a>, row: &RowView<'a>) -> Result<(), Wa
 /// Every node was read long enough after the drain.
 fn settled(host: &HostView<'_>, since: Timestamp) -> bool {
     let read_at = |row: &RowView<'_>| row.fact.map(|fact| fact.at);
-    host.our_rows().all(|row| read_at(row).is_some_and(|at| at >= since + DRAIN_SETTLE))
+    own_rows(host).all(|row| read_at(row).is_some_and(|at| at >= since + DRAIN_SETTLE))
 }
 
 /// Clients bound by cookie or stick table ignore a drain: only maintenance sends them elsewhere. That is done when
@@ -149,14 +157,14 @@ fn settled(host: &HostView<'_>, since: Timestamp) -> bool {
 fn sticky_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> Option<Next> {
     let bound = |row: &RowView<'_>| row.sticky && row.admin() == Some(Admin::Drain);
     let due = |row: &RowView<'_>| row.sessions == 0 || survey.now >= since + row.policy.timeout;
-    if !host.our_rows().any(bound) {
+    if !own_rows(host).any(bound) {
         return None;
     }
-    if host.our_rows().filter(|row| bound(row)).all(due) {
+    if own_rows(host).filter(|row| bound(row)).all(due) {
         let rows = ids(host, bound);
         return Some(Next::Step(Action::Maint { rows }, "clients bound to it go elsewhere"));
     }
-    let until = host.our_rows().filter(|row| bound(row)).map(|row| since + row.policy.timeout).min();
+    let until = own_rows(host).filter(|row| bound(row)).map(|row| since + row.policy.timeout).min();
     let wait = draining(host, since, survey.now);
     Some(Next::Wait(match until {
         Some(until) => wait.until(until),
@@ -164,12 +172,13 @@ fn sticky_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> Op
     }))
 }
 
-/// Waits for sessions, or applies the policy of the first backend whose time is over.
+/// Waits for sessions, or applies the policy of the first backend whose time is over. What an old worker has of a row that has
+/// gone with its host from the fleet is waited for as long, and can be named to nobody then.
 fn sessions_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> Option<Next> {
-    let busy: Vec<&RowView<'_>> = host.our_rows().filter(|row| row.sessions > 0).collect();
+    let busy: Vec<&RowView<'_>> = own_rows(host).filter(|row| row.sessions > 0).collect();
     let overdue = |row: &&&RowView<'_>| survey.now >= since + row.policy.timeout;
     let overdue_with =
-        |policy: OnTimeout| busy.iter().filter(overdue).any(|row| row.policy.on_timeout == policy);
+        |policy| busy.iter().filter(overdue).any(|row| row.row.is_some() && row.policy.on_timeout == policy);
     if overdue_with(OnTimeout::Wait) {
         let rows = ids(host, |row| row.admin() != Some(Admin::Ready));
         let action = Action::Ready { rows, because: ReadyBecause::DrainTimeout };
@@ -183,17 +192,16 @@ fn sessions_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> 
         };
         return Some(Next::Step(Action::Cut { rows: ids(host, cut) }, "sessions did not end in time"));
     }
-    let waits = |row: &&&RowView<'_>| {
-        !(row.policy.on_timeout == OnTimeout::Proceed && survey.now >= since + row.policy.timeout)
-    };
+    let proceeds = |row: &RowView<'_>| row.row.is_none() || row.policy.on_timeout == OnTimeout::Proceed;
+    let waits = |row: &&&RowView<'_>| !(overdue(row) && proceeds(row));
     let until = busy.iter().filter(waits).map(|row| since + row.policy.timeout).min()?;
     Some(Next::Wait(draining(host, since, survey.now).until(until)))
 }
 
 /// The wait for a host's sessions, with the row that has most of them.
 fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
-    let sessions = host.our_rows().map(|row| row.sessions).sum();
-    let most = host.our_rows().max_by_key(|row| row.sessions);
+    let sessions = own_rows(host).map(|row| row.sessions).sum();
+    let most = own_rows(host).max_by_key(|row| row.sessions);
     let reason = match most {
         Some(row) => Reason::Draining {
             sessions,
@@ -206,7 +214,12 @@ fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
     Wait::new(reason).since(since.min(now)).watching_for_change(node_scopes(host), WATCH)
 }
 
-/// The host's own rows that fit.
+/// Rows that are ours to move and lead to the host.
+pub(crate) fn own_rows<'h, 'a>(host: &'h HostView<'a>) -> impl Iterator<Item = &'h RowView<'a>> {
+    host.our_rows().filter(|row| host.elsewhere(row).is_none())
+}
+
+/// Those of them that are there and fit.
 pub(crate) fn ids(host: &HostView<'_>, fits: impl Fn(&RowView<'_>) -> bool) -> BTreeSet<RowId> {
-    host.our_rows().filter(|row| fits(row)).map(RowView::id).collect()
+    own_rows(host).filter(|row| row.row.is_some() && fits(row)).map(RowView::id).collect()
 }

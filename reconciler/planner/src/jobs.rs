@@ -125,17 +125,21 @@ fn later_in_doubt(survey: &Survey<'_>, key: &JobKey) -> Option<StepId> {
     Some(StepId::new(JobName::new(&survey.desired.environment, later, record.attempt).as_str()))
 }
 
-/// A migration that was begun on a host that runs none any more: it may run still, and is not found from here.
+/// A migration that was begun on a host that runs none any more: it may run still, and is not found from here. One that later
+/// ones cover is over: its host was asked for it before those ran.
 fn begun_elsewhere(survey: &Survey<'_>, host: &HostName) -> Option<Reason> {
+    let running = |key: &JobKey| {
+        let mut under_way = survey.history.in_flight.values().map(|in_flight| &in_flight.step);
+        under_way.find(|step| step.action.job().is_some_and(|(_, of)| of == key))
+    };
     let is_elsewhere = |(key, record): &(&JobKey, &JobRecord)| {
         let migrates = matches!(key.kind, JobKind::PreMigration | JobKind::PostMigration);
         let begun = matches!(record.state, JobState::Begun { .. });
-        migrates && begun && record.host.as_ref().is_some_and(|begun_on| begun_on != host)
+        let may_run = migrates && begun && (running(key).is_some() || !is_done(survey, key));
+        may_run && record.host.as_ref().is_some_and(|begun_on| begun_on != host)
     };
     let (key, record) = survey.history.progress.jobs.iter().find(is_elsewhere)?;
-    let mut under_way = survey.history.in_flight.values().map(|in_flight| &in_flight.step);
-    let running = under_way.find(|step| step.action.job().is_some_and(|(_, of)| of == key));
-    Some(match running {
+    Some(match running(key) {
         Some(step) => Reason::InFlight { step: step.id.clone(), action: step.action.kind() },
         None => {
             let job = JobName::new(&survey.desired.environment, key, record.attempt);

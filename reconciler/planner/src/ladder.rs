@@ -92,7 +92,7 @@ impl<'a> Ladder<'_, 'a> {
                         Some(_) => {}
                         None => {
                             state.errands = watching.errands;
-                            state.errands.extend(self.taken_back(lane));
+                            state.errands.extend(self.taken_back(lane, rung.stage));
                         }
                     }
                     state.waiting.extend(watching.waiting);
@@ -104,15 +104,16 @@ impl<'a> Ladder<'_, 'a> {
         state.records.extend(self.passed(lane));
         // Whatever a gate says: an agent that goes by what was taken back would install it.
         if by_people(self.survey, lane).is_none() {
-            state.errands.extend(self.taken_back(lane));
+            let last = lane.rungs.last().and_then(|rung| self.taken_back(lane, rung.stage));
+            state.errands.extend(last);
         }
         state
     }
 
     /// The configuration agent was told a version that is no target any more, before anything of it was deployed.
-    fn taken_back(&self, lane: &Lane<'a>) -> Option<Errand> {
+    fn taken_back(&self, lane: &Lane<'a>, stage: &Stage) -> Option<Errand> {
         self.survey.history.progress.pinned.get(&lane.track)?;
-        jobs::pin(self.survey, lane, lane.rungs.last()?.stage)
+        jobs::pin(self.survey, lane, stage)
     }
 
     /// The active rung's work: may it begin, and what does it need?

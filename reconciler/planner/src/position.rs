@@ -101,11 +101,17 @@ fn settle(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
     }
 }
 
-/// Nothing is installed there. What we took out is not given back with that; a host that left the fleet before anything was
-/// taken out for it is let go.
+/// Nothing is installed there. What we took out is not given back with that; a host that left the fleet, and for which nothing is
+/// out by us, is let go.
 fn without_packages(survey: &Survey<'_>, host: &HostView<'_>, state: &HostState) -> Next {
     let has_left = survey.lane_of(host).is_none();
-    if has_left && !survey.history.taken_out.has_any(host.name) {
+    let may_be_out = has_left && survey.history.taken_out.has_any(host.name);
+    let read = || draining::rows_are_fresh(host).and_then(|()| draining::aside_is_read(host));
+    if let Some(wait) = may_be_out.then(read).and_then(Result::err) {
+        return Next::Wait(wait);
+    }
+    let mut rows = host.rows.iter().chain(&host.aside);
+    if has_left && !rows.any(|row| host.may_be_out_by_us(survey, row)) {
         return match host.claim {
             ClaimView::Ours { current: false, found } => returning::renewed(survey, host, found),
             _ => agent::released(survey, host, "it left the fleet before anything was installed"),

@@ -10,8 +10,8 @@ use model::{
 
 use crate::agent;
 use crate::draining::{
-    aside_is_read, given_back_since, ids, leaving, no_longer_foreign, read_since_mark, rows_are_fresh,
-    rows_are_known,
+    aside_is_read, given_back_since, ids, leaving, no_longer_foreign, own_rows, read_since_mark,
+    rows_are_fresh, rows_are_known,
 };
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
@@ -53,12 +53,8 @@ pub(crate) fn renewed(survey: &Survey<'_>, host: &HostView<'_>, found: &BTreeSet
     }
     let was_marked = survey.history.marked.contains(host.name);
     let is_ended = was_marked && unmarked.is_some_and(|state| state.last_generation.is_some());
-    let by_us = |row: &RowView<'_>| match row.is_seen() {
-        true => host.is_out_by_us(survey, row),
-        false => survey.history.taken_out.how(host.name, &row.id()).is_some(),
-    };
     let may_be_out = |row: &RowView<'_>| row.is_taken_out() || !row.is_seen();
-    let foreign = |row: &&RowView<'_>| may_be_out(row) && (is_ended || !by_us(row));
+    let foreign = |row: &&RowView<'_>| may_be_out(row) && (is_ended || !host.may_be_out_by_us(survey, row));
     let rows = host.rows.iter().chain(&host.aside).filter(|_| unmarked.is_some());
     let given_back = if is_ended { BTreeSet::new() } else { given_back_since(survey, host, found) };
     let found = rows.filter(foreign).map(RowView::id).chain(found.difference(&given_back).cloned()).collect();
@@ -130,7 +126,7 @@ fn back_out_of_rotation(survey: &Survey<'_>, host: &HostView<'_>, release: &Vers
     if host.restarts_in_rotation(survey, release) {
         return None;
     }
-    if let Err(wait) = rows_are_known(host) {
+    if let Err(wait) = rows_are_known(survey, host) {
         return Some(Next::Wait(wait));
     }
     no_longer_foreign(survey, host).or_else(|| leaving(survey, host))
@@ -165,11 +161,8 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     }
     // Put there before our mark, on a node that could not be seen then.
     let taken_out = &survey.history.taken_out;
-    let theirs = |row: &RowView<'_>| {
-        // What points elsewhere is not ours to move either.
-        host.elsewhere(row).is_some()
-            || row.admin().is_some_and(|admin| taken_out.is_others(host.name, &row.id(), admin))
-    };
+    let theirs =
+        |row: &RowView<'_>| row.admin().is_some_and(|admin| taken_out.is_others(host.name, &row.id(), admin));
     let in_maint = ids(host, |row| row.admin() == Some(Admin::Maint) && !theirs(row));
     if !in_maint.is_empty() {
         return Next::Step(
@@ -181,7 +174,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     let is_drained = |row: &RowView<'_>| row.admin() == Some(Admin::Drain) && !theirs(row);
     let drained = ids(host, is_drained);
     let passed = ids(host, |row| is_drained(row) && row.row.is_some_and(|row| checked(row.check)));
-    let known = rows_are_known_or_gone(survey, host);
+    let known = rows_are_known(survey, host);
     // All nodes at once; but one that cannot be seen does not keep the host out on the others.
     if !passed.is_empty() && (passed.len() == drained.len() || known.is_err()) {
         let action = Action::Ready { rows: passed, because: ReadyBecause::Healthy };
@@ -190,25 +183,13 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if let Err(wait) = known {
         return Next::Wait(wait);
     }
-    match host.our_rows().find(|row| !theirs(row) && row.row.is_some_and(|row| !is_up(row))) {
+    match own_rows(host).find(|row| !theirs(row) && row.row.is_some_and(|row| !is_up(row))) {
         Some(row) => {
             let status = row.row.map_or_else(String::new, |row| row.status.to_string());
             let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });
             Next::Wait(wait.watching_for_change(node_scopes(host), WATCH_CLOSELY))
         }
         None => let_go(survey, host, "back in rotation"),
-    }
-}
-
-/// As [`rows_are_known`]; of a host that left the fleet, rows go as well, or lead to another one, where we keep nothing out.
-fn rows_are_known_or_gone(survey: &Survey<'_>, host: &HostView<'_>) -> Result<(), Wait> {
-    let leads_away = |row: &RowView<'_>| host.elsewhere(row).is_some() && !host.is_out_by_us(survey, row);
-    let is_gone = |row: &RowView<'_>| row.is_seen() && (row.row.is_none() || leads_away(row));
-    let is_known = |row: &RowView<'_>| row.row.is_some() && host.elsewhere(row).is_none();
-    let has_left = survey.lane_of(host).is_none();
-    match has_left && host.rows.iter().all(|row| is_known(row) || is_gone(row)) {
-        true => rows_are_fresh(host),
-        false => rows_are_known(host),
     }
 }
 

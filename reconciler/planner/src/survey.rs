@@ -420,6 +420,14 @@ impl<'a> HostView<'a> {
         row.admin().is_some_and(|admin| survey.history.taken_out.has(self.name, &row.id(), admin))
     }
 
+    /// As [`Self::is_out_by_us`]; of a row that cannot be seen the journal alone tells.
+    pub(crate) fn may_be_out_by_us(&self, survey: &Survey<'_>, row: &RowView<'_>) -> bool {
+        match row.is_seen() {
+            true => self.is_out_by_us(survey, row),
+            false => survey.history.taken_out.how(self.name, &row.id()).is_some(),
+        }
+    }
+
     /// Where a row points to that is none of the host's addresses, as far as those are known.
     pub(crate) fn elsewhere(&self, row: &RowView<'a>) -> Option<&'a str> {
         let (addresses, seen) = (&self.state()?.addresses, row.row?);

@@ -163,7 +163,7 @@ fn said(situation: &Situation, plan: &Plan) -> BTreeSet<String> {
         let stages = track.stages.iter().map(|stage| format!("{} {:?}", stage.stage, stage.standing));
         said.extend(stages);
     }
-    for troubled in situation.history.troubles.values() {
+    for (_, troubled) in situation.history.troubles.iter() {
         said.insert(format!("after {:?} of {}", troubled.failure.kind, troubled.action));
     }
     for flight in situation.history.in_flight.values() {

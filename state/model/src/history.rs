@@ -12,14 +12,16 @@ use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Follows};
 use crate::ids::{CommitId, EnvironmentName, Generation, HostName, RowId, StepId};
 use crate::in_force::Accepted;
+use crate::job::JobKey;
 use crate::observed::Claim;
 use crate::progress::Progress;
 use crate::step::{Action, ActionKind, Outcome, ReadyBecause, Step};
 use crate::taken_out::TakenOut;
-use crate::trouble::is_over;
 use crate::version::Version;
 
-pub use crate::trouble::{FIRST_BACKOFF, FIRST_DRAIN_BACKOFF, MAX_ATTEMPTS, MAX_BACKOFF, Trouble, backoff};
+pub use crate::trouble::{
+    FIRST_BACKOFF, FIRST_DRAIN_BACKOFF, MAX_ATTEMPTS, MAX_BACKOFF, Trouble, Troubles, backoff,
+};
 
 /// One environment's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +51,8 @@ pub struct History {
     pub drained: BTreeMap<HostName, Timestamp>,
     /// When a host was last activated, and with which version.
     pub activated: BTreeMap<HostName, Activated>,
-    /// What went wrong on a host, for its present version.
-    pub troubles: BTreeMap<HostName, Trouble>,
+    /// What went wrong on a host, for the versions that it is to have.
+    pub troubles: Troubles,
     /// The revision in force.
     pub accepted: Option<Accepted>,
     /// The last commit at which actual equalled desired.
@@ -124,7 +126,7 @@ impl History {
             letting_go: BTreeSet::new(),
             drained: BTreeMap::new(),
             activated: BTreeMap::new(),
-            troubles: BTreeMap::new(),
+            troubles: Troubles::default(),
             accepted: None,
             converged: None,
             durations_ms: BTreeMap::new(),
@@ -157,7 +159,8 @@ impl History {
             Event::StepFinished { step, result, .. } => self.finish(at, step, result),
             Event::Retried { .. } => {
                 self.forget_troubles();
-                self.progress.retry();
+                let is_under_way = |key: &JobKey| jobs_under_way(&self.in_flight).any(|job| job == key);
+                self.progress.retry(is_under_way);
                 Ok(())
             }
             Event::Departed { roles, .. } => {
@@ -193,7 +196,7 @@ impl History {
 
     /// A host's trouble with the release that it should run.
     pub fn trouble(&self, host: &HostName, version: &Version) -> Option<&Trouble> {
-        self.troubles.get(host).filter(|trouble| trouble.version == *version)
+        self.troubles.of(host, version)
     }
 
     /// The step under way on a host.
@@ -284,6 +287,12 @@ impl History {
         }
     }
 
+    /// A host was let go: what went wrong on its way to a safe point is over with that.
+    fn forget_what_is_no_target(&mut self, host: &HostName) {
+        let Self { troubles, accepted, .. } = self;
+        troubles.retain(|of, trouble| of != host || is_target(accepted.as_ref(), &trouble.version));
+    }
+
     fn start(&mut self, at: Timestamp, step: &Step) -> Result<(), IllegalEvent> {
         if self.in_flight.contains_key(&step.id) {
             return Err(IllegalEvent::AlreadyStarted { step: step.id.clone() });
@@ -351,6 +360,7 @@ impl History {
                 self.taken_out.forget(&step.host);
                 self.drained.remove(&step.host);
                 self.departed.remove(&step.host);
+                self.forget_what_is_no_target(&step.host);
             }
             Action::Retire { found, .. } => self.retire(at, step, found),
             Action::Download { .. }
@@ -366,7 +376,8 @@ impl History {
         }
         self.progress.succeeded(at, step, outcome);
         let kind = step.action.kind();
-        self.troubles.retain(|host, trouble| *host != step.host || !is_over(trouble, step));
+        let Self { troubles, accepted, .. } = self;
+        troubles.succeeded(step, |version| is_target(accepted.as_ref(), version));
         if matches!(outcome, Outcome::Changed(_)) {
             self.learn_duration(kind, since, at);
         }
@@ -375,6 +386,10 @@ impl History {
     /// What a mark newly calls somebody else's was taken out by us no more.
     fn claim(&mut self, at: Timestamp, step: &Step, found: BTreeSet<RowId>) {
         let before = self.claims.get(&step.host).map(|claim| &claim.found);
+        // Who left a role without anything of it begun, and runs jobs now, is not let go out of that role any more.
+        if before.is_none() && step.role.is_of_jobs() && !self.taken_out.has_any(&step.host) {
+            self.departed.retain(|host, role| *host != step.host || role.name.is_of_jobs());
+        }
         let theirs = found.iter().filter(|row| before.is_none_or(|before| !before.contains(*row)));
         self.taken_out.ends(&step.host, &theirs.cloned().collect());
         let claim = Claim {
@@ -449,6 +464,15 @@ impl History {
         let mean = self.durations_ms.entry(kind).or_insert(took_ms);
         *mean += (took_ms - *mean) / 4;
     }
+}
+
+/// Whether a version is wanted on some track; before anything was accepted, every one may be.
+fn is_target(accepted: Option<&Accepted>, version: &Version) -> bool {
+    accepted.is_none_or(|accepted| accepted.version == *version || accepted.canary.as_ref() == Some(version))
+}
+
+fn jobs_under_way(in_flight: &BTreeMap<StepId, InFlight>) -> impl Iterator<Item = &JobKey> {
+    in_flight.values().filter_map(|in_flight| in_flight.step.action.job()).map(|(_, key)| key)
 }
 
 /// Whether a failure is the end of a job that must not run twice. A refused mark or a lost connection is not: the job's

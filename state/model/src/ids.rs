@@ -142,6 +142,14 @@ name!(
     /// Hosts that do the same job.
     RoleName
 );
+
+impl RoleName {
+    /// Whether it stands for hosts of no role, which run migrations and checks for all tracks: no file can name a role so.
+    pub fn is_of_jobs(&self) -> bool {
+        self.as_str().starts_with('(')
+    }
+}
+
 name!(
     /// A group of load balancer nodes with the same configuration.
     LoadBalancerName

@@ -244,9 +244,12 @@ impl Progress {
     }
 
     /// A person asks for another attempt of what failed, and for what was begun on a host that runs no jobs any more.
-    pub(crate) fn retry(&mut self) {
-        for record in self.jobs.values_mut() {
-            record.host = None;
+    /// What is under way is known to run.
+    pub(crate) fn retry(&mut self, is_under_way: impl Fn(&JobKey) -> bool) {
+        for (key, record) in &mut self.jobs {
+            if !is_under_way(key) {
+                record.host = None;
+            }
             if matches!(record.state, JobState::Failed { .. }) {
                 record.attempt += 1;
                 record.state = JobState::Wanted;

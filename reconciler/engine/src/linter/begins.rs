@@ -59,7 +59,7 @@ fn goes_forward(evidence: &Evidence<'_>, step: &Step, tracks: &[&TrackProgress])
 }
 
 /// The configuration agent is told again what all hosts of a track have already, or its host is marked for that: nothing of a
-/// release begins with it.
+/// release begins with it. A host that is not worked on has it when it is installed: somebody may have stopped a service of it.
 fn takes_a_pin_back(evidence: &Evidence<'_>, step: &Step) -> bool {
     let version = &step.version;
     let told = &evidence.history.progress.pinned;
@@ -68,7 +68,10 @@ fn takes_a_pin_back(evidence: &Evidence<'_>, step: &Step) -> bool {
         let counts = |host: &HostName| evidence.desired.exceptions.host_out(host, evidence.now).is_none();
         let hosts = evidence.desired.fleet.hosts();
         let mut hosts = hosts.filter(|(role, host)| role.track == track && counts(host));
-        hosts.all(|(role, host)| has_reached(evidence, role, host, version))
+        hosts.all(|(role, host)| {
+            let rests = !matches!(evidence.mark(host), Mark::Ours { .. });
+            has_reached(evidence, role, host, version) || (rests && evidence.has_some_of(role, host, version))
+        })
     };
     let is_it = |track: Track| is_taken_back(track) && all_have_it(track);
     match &step.action {

@@ -166,6 +166,18 @@ impl<'a> Evidence<'a> {
         agent.is_some_and(|agent| agent.paused_by_us)
     }
 
+    /// Whether a row points to none of a host's addresses, as far as those are known.
+    pub(super) fn leads_elsewhere(&self, host: &HostName, row: &RowId) -> bool {
+        let addresses = self.state(host).map(|state| &state.addresses).filter(|known| !known.is_empty());
+        addresses.zip(self.row(row)).is_some_and(|(known, row)| !known.contains(&row.address))
+    }
+
+    /// Whether a host was seen without any package of a role.
+    pub(super) fn has_nothing_of(&self, role: &Role, host: &HostName) -> bool {
+        let nothing = |state: &HostState| !role.packages.iter().any(|name| state.packages.contains_key(name));
+        self.state(host).is_some_and(nothing)
+    }
+
     /// Whether a package of the role is there already in the version of a release, installed or half-way.
     pub(super) fn has_some_of(&self, role: &Role, host: &HostName, release: &Version) -> bool {
         let Some(state) = self.state(host) else { return false };

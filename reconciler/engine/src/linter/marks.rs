@@ -129,15 +129,19 @@ fn runs(role: &Role, state: &HostState, step: &Step, service: &Service) -> bool 
     matches!(running, Some(Running::Version(version)) if version == package || version == step.version)
 }
 
-/// Our mark goes last: no row of ours is out, and the agent runs as it did.
+/// Our mark goes last: no row of ours is out, and the agent runs as it did. Rows of a host that left the fleet may lead to another
+/// one since; and where nothing is installed on it, what is out is ours only by what we know to have done.
 fn is_given_back(evidence: &Evidence<'_>, step: &Step, mark: Mark<'_>, found: &mut Findings) {
     if let (Mark::Ours { found: foreign, .. }, Some(role)) = (mark, evidence.role(step)) {
         let taken_out = &evidence.history.taken_out;
         let is = |row: &RowId, whose: fn(&TakenOut, &HostName, &RowId, Admin) -> bool| {
             evidence.row(row).is_some_and(|seen| whose(taken_out, &step.host, row, seen.admin))
         };
+        let has_left = evidence.fleet_role(step).is_none();
+        let is_bare = has_left && evidence.has_nothing_of(role, &step.host);
+        let leads_away = |row: &RowId| has_left && evidence.leads_elsewhere(&step.host, row);
         // The mark may still call somebody else's what we have taken out since.
-        let ours = |row: &&RowId| match foreign.contains(*row) {
+        let ours = |row: &&RowId| match is_bare || foreign.contains(*row) || leads_away(row) {
             true => is(row, TakenOut::has),
             false => !is(row, TakenOut::is_others),
         };

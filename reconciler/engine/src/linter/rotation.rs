@@ -18,7 +18,8 @@ pub(super) fn lint(evidence: &Evidence<'_>, found: &mut Findings) {
     keeps_the_budget(evidence, found);
 }
 
-/// Also where somebody else had a row out when we came, and has given it back.
+/// Also where somebody else had a row out when we came, and has given it back. Rows of a host that left the fleet may lead to
+/// another one since.
 fn is_out_of_rotation(evidence: &Evidence<'_>, step: &Step, found: &mut Findings) {
     if !matches!(step.action, Action::Install { .. } | Action::Activate { .. }) {
         return;
@@ -27,7 +28,9 @@ fn is_out_of_rotation(evidence: &Evidence<'_>, step: &Step, found: &mut Findings
     let usual = evidence.desired.emergency(&step.version).is_none();
     let Some(role) = evidence.role(step).filter(|_| usual) else { return };
     let rows = evidence.rows(role, &step.host);
-    let serving = rows.iter().find(|seen| seen.row.is_some_and(Row::in_rotation));
+    let has_left = evidence.fleet_role(step).is_none();
+    let leads_away = |row: &RowId| has_left && evidence.leads_elsewhere(&step.host, row);
+    let serving = rows.iter().find(|seen| seen.row.is_some_and(Row::in_rotation) && !leads_away(&seen.id));
     if let Some(serving) = serving {
         found.step(Promise::S3, step, format_args!("while {} is in rotation", serving.id));
     }

@@ -42,6 +42,20 @@ fn an_install_or_activation_in_rotation_is_found() {
 }
 
 #[test]
+fn of_a_host_that_left_a_row_that_leads_to_another_one_may_serve() {
+    let mut scene = Scene::plain().until(ActionKind::Activate, "web-01");
+    let web = scene.desired.fleet.roles.iter_mut().find(|role| role.name.as_str() == "web").unwrap();
+    web.hosts.retain(|host| host.as_str() != "web-01");
+    scene.desired.departed = vec![Role { hosts: vec!["web-01".into()], ..web.clone() }];
+    scene.plan.steps.retain(|step| step.host.as_str() == "web-01");
+    let seen = scene.row("fe-02", "web-01");
+    (seen.admin, seen.status) = (Admin::Ready, "UP".into());
+    breaks(&scene, "S3", "while web/web-01 on fe-02 is in rotation");
+    scene.row("fe-02", "web-01").address = "192.0.2.9".into();
+    keeps(&scene);
+}
+
+#[test]
 fn an_install_on_rows_that_were_read_before_our_mark_is_found() {
     let mut scene = Scene::plain().until(ActionKind::Install, "web-01");
     let now = scene.now;

@@ -138,6 +138,15 @@ fn the_agent_is_told_again_what_everything_runs_whatever_a_gate_says_and_nothing
     history.progress.pinned.insert(Track::Main, version("1.1"));
     let mut scene = Scene::of(desired, observed, history).until(ActionKind::Pin, "deploy-01");
     keeps(&scene);
+    // A service that somebody stopped beside one that still runs an earlier version is left so.
+    scene.desired.ranks.insert(0, version("0.9"));
+    let earlier = |service: &mut ServiceState| service.stamped = Some(version("0.9"));
+    scene.host("web-01").services.values_mut().for_each(earlier);
+    keeps(&scene);
+    let mark = scene.host("deploy-01").claim.clone();
+    scene.host("web-01").claim = mark;
+    breaks(&scene, "S9", "pin of deploy-01 begins while gate alerts is not green");
+    scene.host("web-01").claim = None;
     scene.host("web-01").packages.values_mut().for_each(|package| package.version = version("0.9"));
     breaks(&scene, "S9", "pin of deploy-01 begins while gate alerts is not green");
 }

@@ -80,6 +80,30 @@ fn a_mark_goes_when_every_row_of_ours_is_back() {
     breaks(&scene, "S12", "leaves web/web-01 on fe-01 out of rotation");
 }
 
+#[test]
+fn of_a_host_that_left_what_leads_to_another_one_or_was_never_ours_may_stay_out() {
+    let mut scene = Scene::plain().until(ActionKind::Release, "web-01");
+    let web = scene.desired.fleet.roles.iter_mut().find(|role| role.name.as_str() == "web").unwrap();
+    web.hosts.retain(|host| host.as_str() != "web-01");
+    scene.desired.departed = vec![Role { hosts: vec!["web-01".into()], ..web.clone() }];
+    scene.plan.steps.retain(|step| step.host.as_str() == "web-01");
+    scene.row("fe-01", "web-01").admin = Admin::Maint;
+    breaks(&scene, "S12", "leaves web/web-01 on fe-01 out of rotation");
+    let bare = |scene: &mut Scene| std::mem::take(&mut scene.host("web-01").packages);
+    let packages = bare(&mut scene);
+    keeps(&scene);
+    scene.host("web-01").packages = packages;
+    scene.row("fe-01", "web-01").address = "192.0.2.9".into();
+    keeps(&scene);
+    // But what we took out ourselves.
+    scene.row("fe-01", "web-01").admin = Admin::Drain;
+    let drained = [(row("fe-01", "web-01"), TakenOutBy::Drain)];
+    scene.history.taken_out = [("web-01".into(), drained.into())].into_iter().collect();
+    breaks(&scene, "S12", "leaves web/web-01 on fe-01 out of rotation");
+    bare(&mut scene);
+    breaks(&scene, "S12", "leaves web/web-01 on fe-01 out of rotation");
+}
+
 /// A fleet with a configuration agent.
 fn with_agent() -> Scene {
     let Scene { mut desired, mut observed, history, .. } = Scene::plain();

@@ -213,6 +213,17 @@ fn a_word_beside_an_earlier_version_says_nothing_of_the_next_one_or_of_the_canar
 }
 
 #[test]
+fn a_word_is_also_about_what_was_found_running_when_the_fleet_was_adopted() {
+    let mut desired = desired("1.9", "1.9", &["1.9"]);
+    desired.direction = Some(Direction::Back);
+    let way = |runs: &str| {
+        direction(&plan(&desired, &observed(&desired, runs), &history(&["2.0"]), start()), Track::Main)
+    };
+    assert_eq!(way("2.0"), Direction::Back);
+    assert_eq!(way("1.9"), Direction::Back, "nothing is released when the last one is there");
+}
+
+#[test]
 fn what_runs_is_later_also_where_only_the_journal_knows_it() {
     // Everything has the packages of 1.0 again, and one host still runs what somebody took out of git's history.
     let (mut desired, mut seen) = nearly_back();

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+use jiff::SignedDuration;
 use model::*;
 use planner::plan;
 
 use crate::departing::{on, out};
-use crate::fleet::{claim, desired, history, host, observed, row, start};
+use crate::fleet::{claim, desired, history, host, observed, row, start, version};
 
 fn web_01_on(node: &str) -> RowId {
     RowId { node: node.into(), backend: "web".into(), server: "web-01".into() }
@@ -99,10 +100,38 @@ fn a_host_that_left_the_fleet_before_anything_was_installed_is_let_go() {
     assert_eq!(on(&planned, "web-01")[0].action, Action::Release);
     // What has no package is made ready nowhere.
     memory.taken_out = retired(&["fe-01"]);
+    row(&mut seen, "fe-01", "web-01").admin = Admin::Drain;
     let planned = plan(&desired, &seen, &memory, start());
     assert!(on(&planned, "web-01").is_empty());
     let told = |waiting: &Waiting| matches!(waiting.reason, Reason::Unhealthy { .. });
     assert!(planned.waiting.iter().any(told), "{:?}", planned.waiting);
+    // Where its rows have gone as well, nothing of ours is out; that is to be seen after what we did.
+    let rows = &mut seen.nodes.get_mut("fe-01").unwrap().value.as_mut().unwrap().rows;
+    rows.remove(&("web".into(), "web-01".into()));
+    let planned = plan(&desired, &seen, &memory, start());
+    assert_eq!(on(&planned, "web-01")[0].action, Action::Release);
+    memory.last_action.insert("fe-01".into(), start() + SignedDuration::from_secs(1));
+    let planned = plan(&desired, &seen, &memory, start() + SignedDuration::from_secs(2));
+    assert!(on(&planned, "web-01").is_empty(), "{:?}", planned.waiting);
+}
+
+#[test]
+fn a_host_that_left_in_the_middle_of_its_upgrade_is_brought_on_where_its_rows_are_gone_or_lead_to_another_one()
+ {
+    let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
+    let mut seen = observed(&desired, "1.1");
+    let mut memory = web_01_has_left(&mut desired, &mut seen);
+    host(&mut seen, "web-01")
+        .services
+        .values_mut()
+        .for_each(|service| service.stamped = Some(version("1.0")));
+    let rows = &mut seen.nodes.get_mut("fe-01").unwrap().value.as_mut().unwrap().rows;
+    rows.remove(&("web".into(), "web-01".into()));
+    row(&mut seen, "fe-02", "web-01").address = "192.0.2.9".into();
+    memory.drained.insert("web-01".into(), start() - SignedDuration::from_secs(30));
+    let planned = plan(&desired, &seen, &memory, start());
+    let begun: Vec<ActionKind> = on(&planned, "web-01").iter().map(|step| step.action.kind()).collect();
+    assert_eq!(begun, [ActionKind::Activate], "another host's row is not drained: {:?}", planned.waiting);
 }
 
 #[test]

@@ -32,6 +32,26 @@ fn the_agent_is_told_each_tracks_version_where_it_can_tell_them_apart() {
 }
 
 #[test]
+fn while_a_stage_is_watched_what_was_taken_back_is_told_under_that_stages_gates() {
+    let (mut desired, seen, mut memory) = scene();
+    let word = |text: &str| Argv(vec![text.into()]);
+    desired.fleet.policy.config_agent = Some(ConfigAgent {
+        pause: word("pause"),
+        resume: word("resume"),
+        active: word("active"),
+        busy: None,
+        pin: Some(Argv(vec!["pin".into(), "{track}".into()])),
+    });
+    let job = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
+    let state = JobState::Passed { at: start(), output: String::new() };
+    memory.progress.jobs.insert(job, JobRecord { attempt: 1, state, began: Some(start()), host: None });
+    memory.progress.pinned.insert(Track::Canary, version("1.0"));
+    let planned = plan(&desired, &seen, &memory, start());
+    let stage = on_deploy_host(&planned).and_then(|step| step.stage.clone());
+    assert_eq!(stage, Some("migrations".into()), "{:?}", planned.waiting);
+}
+
+#[test]
 fn the_agent_is_told_again_what_everything_runs_where_a_commit_took_back_what_it_was_told() {
     let (mut desired, mut seen, mut memory) = scene();
     desired.canary.as_mut().unwrap().version = version("1.0");

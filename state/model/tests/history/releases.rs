@@ -280,6 +280,9 @@ fn who_asks_again_does_not_ask_for_what_has_not_failed() {
     started(&mut history, 1, &step("s1", migrate(pre_migration("1.1"))));
     let mut before = history.progress.clone();
     apply(&mut history, 2, retried());
+    assert_eq!(history.progress, before, "it is under way");
+    finished(&mut history, 3, "s1", Err(failure(FailureKind::Unreachable)));
+    apply(&mut history, 5, retried());
     // But for a job on a host that runs none any more, which is not asked for there again.
     before.jobs.values_mut().for_each(|record| record.host = None);
     assert_eq!(history.progress, before);
@@ -292,7 +295,11 @@ fn a_migration_that_was_not_ready_was_not_begun() {
     done(&mut history, 1, &post, Err(failure(FailureKind::NotReady)));
     assert_eq!(history.progress.jobs[&post_migration("1.1")].state, JobState::Wanted);
     assert_eq!(history.progress.points_of_no_return().count(), 0);
-    assert_eq!(history.troubles["web-01"].times, 1, "it is asked again later");
+    assert_eq!(
+        history.trouble(&"web-01".into(), &version("1.1")).unwrap().times,
+        1,
+        "it is asked again later"
+    );
     // It may have begun when nobody heard of its end.
     done(&mut history, 5, &post, Err(failure(FailureKind::Unreachable)));
     done(&mut history, 9, &post, Err(failure(FailureKind::NotReady)));
@@ -304,14 +311,14 @@ fn a_lost_connection_is_not_the_end_of_a_job() {
     let mut history = history();
     done(&mut history, 1, &step("s", migrate(pre_migration("1.1"))), Err(failure(FailureKind::Unreachable)));
     assert_eq!(history.progress.jobs[&pre_migration("1.1")].state, JobState::Begun { at: at(1) });
-    assert_eq!(history.troubles["web-01"].action, ActionKind::Migrate);
+    assert_eq!(history.trouble(&"web-01".into(), &version("1.1")).unwrap().action, ActionKind::Migrate);
 }
 
 #[test]
 fn a_step_without_a_job_that_fails_as_a_job_would_is_a_trouble() {
     let mut history = history();
     done(&mut history, 1, &step("s", install()), Err(failure(FailureKind::CommandFailed)));
-    assert_eq!(history.troubles["web-01"].attempts, 1);
+    assert_eq!(history.trouble(&"web-01".into(), &version("1.1")).unwrap().attempts, 1);
 }
 
 #[test]

@@ -229,6 +229,32 @@ fn what_was_seen_otherwise_since_we_took_it_out_is_ours_no_more() {
 
 #[test]
 fn a_host_that_left_the_fleet_is_remembered_in_its_role_until_it_is_released() {
+    let mut history = left_the_fleet();
+    let departed: Vec<(&str, &str)> =
+        history.departed.iter().map(|(host, role)| (host.as_str(), role.name.as_str())).collect();
+    assert_eq!(departed, [("web-01", "web"), ("web-02", "web")]);
+    done(&mut history, 2, &step("s1", Action::Release), changed());
+    assert_eq!(history.departed.into_keys().collect::<Vec<_>>(), ["web-02".into()]);
+}
+
+#[test]
+fn who_left_a_role_without_anything_begun_and_runs_jobs_now_is_let_go_as_that() {
+    let marked = |mut history: History, of: &str| {
+        done(&mut history, 9, &Step { role: of.into(), ..step("c", claim()) }, changed());
+        history.departed.into_keys().map(|host| host.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(marked(left_the_fleet(), "(migrations)"), ["web-02"]);
+    assert_eq!(marked(left_the_fleet(), "web"), ["web-01", "web-02"]);
+    let mut begun = left_the_fleet();
+    done(&mut begun, 3, &step("c", claim()), changed());
+    assert_eq!(marked(begun, "(migrations)"), ["web-01", "web-02"]);
+    let mut is_out = left_the_fleet();
+    started(&mut is_out, 3, &step("d", drain()));
+    assert_eq!(marked(is_out, "(migrations)"), ["web-01", "web-02"]);
+}
+
+/// Two hosts of a role went.
+fn left_the_fleet() -> History {
     let mut history = history();
     let role = Role {
         name: "web".into(),
@@ -244,11 +270,9 @@ fn a_host_that_left_the_fleet_is_remembered_in_its_role_until_it_is_released() {
         services: Vec::new(),
         health: None,
     };
-    let departed = Event::Departed { environment: "production".into(), roles: vec![role.clone()] };
+    let departed = Event::Departed { environment: "production".into(), roles: vec![role] };
     history.apply(at(1), &departed).unwrap();
-    assert_eq!(history.departed.values().collect::<Vec<_>>(), [&role, &role]);
-    done(&mut history, 2, &step("s1", Action::Release), changed());
-    assert_eq!(history.departed.into_keys().collect::<Vec<_>>(), ["web-02".into()]);
+    history
 }
 
 #[test]

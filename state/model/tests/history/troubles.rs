@@ -82,12 +82,61 @@ fn a_trouble_ends_when_its_action_or_an_install_succeeds_on_that_host() {
 }
 
 #[test]
-fn an_install_of_another_release_ends_no_trouble() {
+fn an_install_of_another_release_ends_the_trouble_with_one_that_nobody_wants() {
+    let back = Step { version: version("1.0"), ..step("back", install()) };
+    for (wanted, canary, left) in
+        [("1.0", None, None), ("1.1", None, Some(MAX_ATTEMPTS)), ("1.0", Some("1.1"), Some(MAX_ATTEMPTS))]
+    {
+        let mut history = history();
+        history.apply(at(0), &accepted("c1", wanted, canary)).unwrap();
+        for seconds in [1, 3, 5] {
+            fails(&mut history, seconds, install(), FailureKind::InstallFailed);
+        }
+        done(&mut history, 7, &back, changed());
+        let attempts = trouble(&history).map(|trouble| trouble.attempts);
+        assert_eq!(attempts, left, "{wanted} is wanted, and {canary:?}");
+    }
+}
+
+#[test]
+fn on_a_host_that_works_for_both_tracks_neither_releases_troubles_touch_the_others() {
     let mut history = history();
-    fails(&mut history, 1, install(), FailureKind::InstallFailed);
-    let other = Step { version: version("1.2"), ..step("other", install()) };
-    done(&mut history, 3, &other, changed());
-    assert!(trouble(&history).is_some());
+    let pin = || Action::Pin { track: Track::Main, command: Argv(vec!["pin".into()]) };
+    let of = |release: &str, action| Step {
+        version: version(release),
+        role: "(migrations)".into(),
+        ..step("s", action)
+    };
+    for seconds in [1, 3, 5] {
+        done(&mut history, seconds, &of("1.1", install()), Err(failure(FailureKind::InstallFailed)));
+    }
+    let halted = trouble(&history).cloned();
+    assert_eq!(halted.as_ref().unwrap().attempts, MAX_ATTEMPTS);
+    done(&mut history, 7, &of("1.2", install()), Err(failure(FailureKind::PackageLocked)));
+    let other = |history: &History| history.trouble(&"web-01".into(), &version("1.2")).map(|it| it.times);
+    assert_eq!((trouble(&history), other(&history)), (halted.as_ref(), Some(1)));
+    done(&mut history, 9, &of("1.2", install()), changed());
+    assert_eq!((trouble(&history), other(&history)), (halted.as_ref(), None));
+    done(&mut history, 11, &of("1.2", pin()), Err(failure(FailureKind::CommandFailed)));
+    done(&mut history, 13, &of("1.1", pin()), changed());
+    assert_eq!(other(&history), Some(1));
+    done(&mut history, 15, &of("1.2", pin()), changed());
+    assert_eq!(other(&history), None);
+}
+
+#[test]
+fn who_is_let_go_forgets_what_went_wrong_on_the_way_to_a_safe_point() {
+    let mut history = history();
+    history.apply(at(0), &accepted("c1", "1.1", Some("1.2"))).unwrap();
+    for release in ["1.0", "1.1", "1.2"] {
+        let settles = Step { version: version(release), ..step("s", ready(ReadyBecause::Healthy)) };
+        done(&mut history, 1, &settles, Err(failure(FailureKind::LoadBalancerRefused)));
+    }
+    let elsewhere = Step { host: "web-02".into(), version: version("1.0"), ..step("s", activate()) };
+    done(&mut history, 3, &elsewhere, Err(failure(FailureKind::ActivateFailed)));
+    done(&mut history, 5, &step("s", Action::Release), changed());
+    let left = history.troubles.iter().map(|(host, trouble)| format!("{host} {}", trouble.version));
+    assert_eq!(left.collect::<Vec<_>>(), ["web-01 1.1", "web-01 1.2", "web-02 1.0"]);
 }
 
 #[test]
@@ -145,7 +194,7 @@ fn a_change_of_target_forgets_what_is_no_target_any_more() {
         done(&mut history, 3, &of(release), Err(failure(FailureKind::InstallFailed)));
     }
     let left = |history: &History| {
-        let troubled: Vec<String> = history.troubles.keys().map(ToString::to_string).collect();
+        let troubled: Vec<String> = history.troubles.iter().map(|(host, _)| host.to_string()).collect();
         let counted = history.activated.iter().filter(|(_, activated)| activated.times > 0);
         (troubled, counted.map(|(host, _)| host.to_string()).collect::<Vec<_>>())
     };
