@@ -10,7 +10,8 @@ use crate::state::State;
 impl State {
     /// Before a job of ours changes packages on a host.
     pub(crate) fn agent_rests(&mut self, step: &Step) {
-        let noticed_ms = self.now_ms.saturating_sub(self.pace.blind_ms);
+        // However late it arrives: whoever stood still meanwhile has decided before.
+        let noticed_ms = self.decided_at_ms(step).saturating_sub(self.pace.blind_ms);
         let Some(agent) = self.hosts.get(&step.host).and_then(|host| host.agent.as_ref()) else { return };
         let state = agent.state(self.now_ms);
         let stirred = agent.stirred_ms.is_some_and(|at_ms| at_ms >= noticed_ms);

@@ -18,8 +18,10 @@ impl State {
     pub(crate) fn share_kept(&mut self, step: &Step, name: &HostName) {
         let Some(desired) = self.law_of(step) else { return };
         self.weight_is_known(&desired);
-        let noticed_ms = self.decided_at_ms(step).saturating_sub(self.pace.undone_ms);
-        self.judge_shares(name, &step.id.to_string(), noticed_ms);
+        // However late it arrives: whoever stood still meanwhile has decided before.
+        let decided_ms = self.decided_at_ms(step);
+        let noticed_ms = decided_ms.saturating_sub(self.pace.undone_ms);
+        self.judge_shares(name, &step.id.to_string(), decided_ms, noticed_ms);
         self.heavy_canaries(step, name);
         self.deployed_canaries(step, name);
     }
@@ -34,23 +36,22 @@ impl State {
     }
 
     /// The share that the canary may have of what a node serves, in percent: that of the newest commit, and for a
-    /// moment that of the one before.
-    fn allowed_share(&self, node: &Node) -> Option<u8> {
+    /// moment, which begins at `known_ms`, that of the one before.
+    fn allowed_share(&self, node: &Node, known_ms: u64) -> Option<u8> {
         let host = node.rows.values().find(|row| row.track == Track::Canary)?;
         let environment = &self.hosts.get(&host.host)?.environment;
         let seen = self.canary_weights.get(environment)?;
-        let known_ms = self.now_ms.saturating_sub(self.pace.share_blind_ms);
         let newest = seen.last()?;
         let replaced = seen.windows(2).filter(|pair| pair[1].0 >= known_ms).map(|pair| pair[0].1);
         replaced.chain([newest.1]).max()
     }
 
-    /// S2 on one node, now. Main rows that left so lately that nobody can have weighed anew yet count as there, and canary rows
-    /// that a reload or a person has made ready since `noticed_ms` do not.
-    fn judge_shares(&mut self, name: &HostName, who: &str, noticed_ms: u64) {
+    /// S2 on one node, now, as it was decided at `decided_ms`. Main rows that left so lately before that nobody can have weighed
+    /// anew yet count as there, and canary rows that a reload or a person has made ready since `noticed_ms` do not.
+    fn judge_shares(&mut self, name: &HostName, who: &str, decided_ms: u64, noticed_ms: u64) {
         let Some(node) = self.nodes.get(name).filter(|node| node.passes_traffic()) else { return };
-        let Some(allowed) = self.allowed_share(node) else { return };
-        let known_ms = self.now_ms.saturating_sub(self.pace.share_blind_ms);
+        let known_ms = decided_ms.saturating_sub(self.pace.share_blind_ms);
+        let Some(allowed) = self.allowed_share(node, known_ms) else { return };
         let counts = |row: &Server| match row.track {
             Track::Canary => row.takes_traffic() && row.undone_ms.is_none_or(|ms| ms < noticed_ms),
             Track::Main => row.takes_traffic() || row.left_ms.is_some_and(|ms| ms >= known_ms),
@@ -90,7 +91,7 @@ impl State {
                 self.weight_is_known(&desired);
             }
             let noticed_ms = self.now_ms.saturating_sub(self.pace.share_blind_ms);
-            self.judge_shares(name, "the world", noticed_ms);
+            self.judge_shares(name, "the world", self.now_ms, noticed_ms);
         } else {
             self.queue.push(fair_ms + 1, Due::Share { node: name.clone() });
         }

@@ -296,3 +296,8 @@ fn what_an_older_service_made_ready_before_the_newer_ones_mark_is_seen_before_an
 fn a_canary_that_a_person_has_just_made_ready_beside_another_one_is_weighed_in_a_moment() {
     all_live_harshly([735653]);
 }
+
+#[test]
+fn who_stood_still_weighs_by_the_main_servers_that_were_there_before() {
+    all_live([37181681]);
+}

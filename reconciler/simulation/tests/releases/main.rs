@@ -1,7 +1,9 @@
 //! How the simulated world behaves when a release goes through it: migrations, checks, gates, weights, agents, patches,
 //! and the promises about them.
 
+#[path = "../sample/mod.rs"]
 mod sample;
+mod shares;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -106,11 +108,6 @@ fn ways_to_check() -> [CheckRun; 3] {
     };
     let command = CheckRun::Command { host: host("deploy-1"), command: Argv(vec!["qa".into()]) };
     [command, CheckRun::Http { url }, pipeline]
-}
-
-fn weigh(node: &str, weight: u32) -> Action {
-    let weights = ["cny-1", "cny-2"].map(|name| (row(node, name), weight));
-    Action::Weigh { weights: weights.into() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -338,49 +335,6 @@ async fn a_host_begun_under_a_hold_breaks_the_ninth_promise_and_one_that_goes_ba
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_canary_begins_without_a_share_gets_what_it_is_weighed_and_loses_it_in_a_reload() {
-    let site = Site::new();
-    assert_eq!(site.row("lb-1", "cny-1").await.weight, 0);
-    // Five percent of two canaries beside four main servers of 100: 0.05 / 0.95 × 400 / 2.
-    site.must("w1", "lb-1", weigh("lb-1", 10)).await;
-    assert_eq!(site.row("lb-1", "cny-1").await.weight, 10);
-    assert!(site.row("lb-1", "cny-1").await.in_rotation());
-    let share = |node: &str| site.world.shares().iter().find(|(n, ..)| *n == host(node)).unwrap().2;
-    assert!((share("lb-1") - 4.76).abs() < 0.01, "{}", share("lb-1"));
-    assert!(share("lb-2").abs() < 0.01);
-    site.world.reloads(&host("lb-1"));
-    assert_eq!(site.row("lb-1", "cny-1").await.weight, 0);
-    assert_eq!(site.promises(), []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_share_above_the_desired_one_breaks_the_second_promise() {
-    let site = Site::new();
-    site.must("w1", "lb-1", weigh("lb-1", 11)).await;
-    assert_eq!(site.promises(), [Promise::S2]);
-    let site = Site::wanting(canary_desired("1", "2", 60));
-    site.must("w1", "lb-1", weigh("lb-1", 120)).await;
-    assert_eq!(site.promises(), [Promise::S2], "within the share, and heavier than a main server");
-}
-
-#[tokio::test(start_paused = true)]
-async fn weights_have_to_follow_when_main_servers_leave() {
-    for follows in [true, false] {
-        let site = Site::new();
-        site.must("w1", "lb-1", weigh("lb-1", 10)).await;
-        site.world.goes_down(&host("web-1"));
-        seconds(8).await;
-        assert_eq!(site.promises(), [], "nobody can have followed yet");
-        if follows {
-            site.must("w2", "lb-1", weigh("lb-1", 7)).await;
-        }
-        seconds(30).await;
-        let _ = site.row("lb-1", "web-1").await;
-        assert_eq!(site.promises().contains(&Promise::S2), !follows);
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_agent_is_paused_with_our_mark_and_somebody_elses_pause_stays() {
     let site = Site::new();
     let agent_of = async |name: &str| site.see(name).await.agent.expect("it has an agent");
@@ -447,14 +401,6 @@ async fn a_dead_host_is_retired_without_touching_it() {
     site.must("r", "web-1", Action::Retire { rows: rows("web-1"), found: std::collections::BTreeSet::new() })
         .await;
     assert_eq!(site.row("lb-2", "web-1").await.admin, Admin::Drain);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_older_generation_weighs_nothing_that_a_newer_one_has_weighed() {
-    let site = Site::new();
-    let newer = Step { generation: Generation(2), ..site.step("w2", "lb-1", weigh("lb-1", 10)) };
-    site.act(newer).await.unwrap();
-    assert_eq!(site.fails("w1", "lb-1", weigh("lb-1", 0)).await, FailureKind::Superseded);
 }
 
 #[tokio::test(start_paused = true)]
