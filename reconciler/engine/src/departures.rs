@@ -59,10 +59,15 @@ fn leaving<'a>(
     move |host| {
         desired.fleet.role_of(host).is_none()
             && !history.departed.contains_key(host)
-            && (history.claims.contains_key(host)
-                || history.in_flight_on(host).is_some()
-                || is_marked(history, observed, host))
+            && is_begun(history, Some(observed), host)
     }
+}
+
+/// Whether our mark is on a host, or something of ours under way there.
+fn is_begun(history: &History, observed: Option<&Observed>, host: &HostName) -> bool {
+    history.claims.contains_key(host)
+        || history.in_flight_on(host).is_some()
+        || observed.is_some_and(|observed| is_marked(history, observed, host))
 }
 
 /// The roles of those who leave; whoever ran jobs has one of that kind, without packages of ours.
@@ -110,16 +115,11 @@ fn unknown_to<'a>(
 /// Hosts that left the fleet and still carry our mark, each in its former role. One that runs jobs now does that, unless its
 /// former role has something to be given back first.
 pub(crate) fn departed(history: &History, observed: Option<&Observed>, desired: &Desired) -> Vec<Role> {
-    let is_begun = |host: &HostName| {
-        history.claims.contains_key(host)
-            || history.in_flight_on(host).is_some()
-            || history.taken_out.has_any(host)
-            || observed.is_some_and(|observed| is_marked(history, observed, host))
-    };
+    let has_ours = |host: &HostName| is_begun(history, observed, host) || history.taken_out.has_any(host);
     let has_more = |role: &Role| !(role.packages.is_empty() && role.backends.is_empty());
     let is_gone = |(host, role): &(&HostName, &Role)| {
         let runs_jobs = job_hosts(desired).any(|known| known == *host);
-        desired.fleet.role_of(host).is_none() && (!runs_jobs || (has_more(role) && is_begun(host)))
+        desired.fleet.role_of(host).is_none() && (!runs_jobs || (has_more(role) && has_ours(host)))
     };
     let gone = history.departed.iter().filter(is_gone);
     gone.map(|(host, role)| Role { hosts: vec![host.clone()], ..role.clone() }).collect()

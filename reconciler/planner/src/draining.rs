@@ -149,7 +149,7 @@ fn row_is_the_hosts<'a>(host: &HostView<'a>, row: &RowView<'a>) -> Result<(), Wa
 /// Every node was read long enough after the drain.
 fn settled(host: &HostView<'_>, since: Timestamp) -> bool {
     let read_at = |row: &RowView<'_>| row.fact.map(|fact| fact.at);
-    own_rows(host).all(|row| read_at(row).is_some_and(|at| at >= since + DRAIN_SETTLE))
+    host.rows_to_move().all(|row| read_at(row).is_some_and(|at| at >= since + DRAIN_SETTLE))
 }
 
 /// Clients bound by cookie or stick table ignore a drain: only maintenance sends them elsewhere. That is done when
@@ -157,14 +157,14 @@ fn settled(host: &HostView<'_>, since: Timestamp) -> bool {
 fn sticky_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> Option<Next> {
     let bound = |row: &RowView<'_>| row.sticky && row.admin() == Some(Admin::Drain);
     let due = |row: &RowView<'_>| row.sessions == 0 || survey.now >= since + row.policy.timeout;
-    if !own_rows(host).any(bound) {
+    if !host.rows_to_move().any(bound) {
         return None;
     }
-    if own_rows(host).filter(|row| bound(row)).all(due) {
+    if host.rows_to_move().filter(|row| bound(row)).all(due) {
         let rows = ids(host, bound);
         return Some(Next::Step(Action::Maint { rows }, "clients bound to it go elsewhere"));
     }
-    let until = own_rows(host).filter(|row| bound(row)).map(|row| since + row.policy.timeout).min();
+    let until = host.rows_to_move().filter(|row| bound(row)).map(|row| since + row.policy.timeout).min();
     let wait = draining(host, since, survey.now);
     Some(Next::Wait(match until {
         Some(until) => wait.until(until),
@@ -175,7 +175,7 @@ fn sticky_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> Op
 /// Waits for sessions, or applies the policy of the first backend whose time is over. What an old worker has of a row that has
 /// gone with its host from the fleet is waited for as long, and can be named to nobody then.
 fn sessions_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> Option<Next> {
-    let busy: Vec<&RowView<'_>> = own_rows(host).filter(|row| row.sessions > 0).collect();
+    let busy: Vec<&RowView<'_>> = host.rows_to_move().filter(|row| row.sessions > 0).collect();
     let overdue = |row: &&&RowView<'_>| survey.now >= since + row.policy.timeout;
     let overdue_with =
         |policy| busy.iter().filter(overdue).any(|row| row.row.is_some() && row.policy.on_timeout == policy);
@@ -200,8 +200,8 @@ fn sessions_next(survey: &Survey<'_>, host: &HostView<'_>, since: Timestamp) -> 
 
 /// The wait for a host's sessions, with the row that has most of them.
 fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
-    let sessions = own_rows(host).map(|row| row.sessions).sum();
-    let most = own_rows(host).max_by_key(|row| row.sessions);
+    let sessions = host.rows_to_move().map(|row| row.sessions).sum();
+    let most = host.rows_to_move().max_by_key(|row| row.sessions);
     let reason = match most {
         Some(row) => Reason::Draining {
             sessions,
@@ -214,12 +214,7 @@ fn draining(host: &HostView<'_>, since: Timestamp, now: Timestamp) -> Wait {
     Wait::new(reason).since(since.min(now)).watching_for_change(node_scopes(host), WATCH)
 }
 
-/// Rows that are ours to move and lead to the host.
-pub(crate) fn own_rows<'h, 'a>(host: &'h HostView<'a>) -> impl Iterator<Item = &'h RowView<'a>> {
-    host.our_rows().filter(|row| host.elsewhere(row).is_none())
-}
-
-/// Those of them that are there and fit.
+/// The host's rows that are ours to move, are there, and fit.
 pub(crate) fn ids(host: &HostView<'_>, fits: impl Fn(&RowView<'_>) -> bool) -> BTreeSet<RowId> {
-    own_rows(host).filter(|row| row.row.is_some() && fits(row)).map(RowView::id).collect()
+    host.rows_to_move().filter(|row| row.row.is_some() && fits(row)).map(RowView::id).collect()
 }

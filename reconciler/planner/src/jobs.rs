@@ -128,18 +128,15 @@ fn later_in_doubt(survey: &Survey<'_>, key: &JobKey) -> Option<StepId> {
 /// A migration that was begun on a host that runs none any more: it may run still, and is not found from here. One that later
 /// ones cover is over: its host was asked for it before those ran.
 fn begun_elsewhere(survey: &Survey<'_>, host: &HostName) -> Option<Reason> {
-    let running = |key: &JobKey| {
-        let mut under_way = survey.history.in_flight.values().map(|in_flight| &in_flight.step);
-        under_way.find(|step| step.action.job().is_some_and(|(_, of)| of == key))
-    };
     let is_elsewhere = |(key, record): &(&JobKey, &JobRecord)| {
         let migrates = matches!(key.kind, JobKind::PreMigration | JobKind::PostMigration);
         let begun = matches!(record.state, JobState::Begun { .. });
-        let may_run = migrates && begun && (running(key).is_some() || !is_done(survey, key));
+        let may_run =
+            migrates && begun && (survey.history.job_under_way(key).is_some() || !is_done(survey, key));
         may_run && record.host.as_ref().is_some_and(|begun_on| begun_on != host)
     };
     let (key, record) = survey.history.progress.jobs.iter().find(is_elsewhere)?;
-    Some(match running(key) {
+    Some(match survey.history.job_under_way(key).map(|in_flight| &in_flight.step) {
         Some(step) => Reason::InFlight { step: step.id.clone(), action: step.action.kind() },
         None => {
             let job = JobName::new(&survey.desired.environment, key, record.attempt);
@@ -298,8 +295,7 @@ fn before_no_return(survey: &Survey<'_>, host: &HostView<'_>, errand: &Errand) -
 /// What a check over the network needs next.
 pub(crate) fn over_network(survey: &Survey<'_>, errand: &Errand) -> Next {
     let key = errand.action.job().map(|(_, key)| key);
-    let running = survey.history.in_flight.values().find(|f| f.step.action.job().map(|(_, key)| key) == key);
-    if let Some(in_flight) = running {
+    if let Some(in_flight) = key.and_then(|key| survey.history.job_under_way(key)) {
         return Next::Wait(under_way(survey, in_flight));
     }
     let trouble = survey.history.trouble(&errand.host, &errand.version);

@@ -10,8 +10,8 @@ use model::{
 
 use crate::agent;
 use crate::draining::{
-    aside_is_read, given_back_since, ids, leaving, no_longer_foreign, own_rows, read_since_mark,
-    rows_are_fresh, rows_are_known,
+    aside_is_read, given_back_since, ids, leaving, no_longer_foreign, read_since_mark, rows_are_fresh,
+    rows_are_known,
 };
 use crate::next::{
     Next, Wait, health_answer, host_scope, next_activation, node_scopes, unwell, watch_health,
@@ -183,7 +183,7 @@ fn back(survey: &Survey<'_>, host: &HostView<'_>) -> Next {
     if let Err(wait) = known {
         return Next::Wait(wait);
     }
-    match own_rows(host).find(|row| !theirs(row) && row.row.is_some_and(|row| !is_up(row))) {
+    match host.rows_to_move().find(|row| !theirs(row) && row.row.is_some_and(|row| !is_up(row))) {
         Some(row) => {
             let status = row.row.map_or_else(String::new, |row| row.status.to_string());
             let wait = Wait::new(Reason::LoadBalancerCheck { row: row.id(), status });

@@ -404,6 +404,11 @@ impl<'a> HostView<'a> {
         unseen.map(RowView::id).filter(|row| !by_us(row)).chain(self.foreign_rows()).collect()
     }
 
+    /// Those of [`Self::our_rows`] that lead to the host, as far as its addresses are known: only they are moved.
+    pub(crate) fn rows_to_move(&self) -> impl Iterator<Item = &RowView<'a>> {
+        self.our_rows().filter(|row| self.elsewhere(row).is_none())
+    }
+
     /// Rows that are ours to move: not taken out by somebody else before we came.
     pub(crate) fn our_rows(&self) -> impl Iterator<Item = &RowView<'a>> {
         let found = match self.claim {

@@ -74,6 +74,12 @@ pub struct InFlight {
     pub since: Timestamp,
 }
 
+impl InFlight {
+    fn runs(&self, job: &JobKey) -> bool {
+        self.step.action.job().is_some_and(|(_, key)| key == job)
+    }
+}
+
 /// A host's last activation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activated {
@@ -159,8 +165,8 @@ impl History {
             Event::StepFinished { step, result, .. } => self.finish(at, step, result),
             Event::Retried { .. } => {
                 self.forget_troubles();
-                let is_under_way = |key: &JobKey| jobs_under_way(&self.in_flight).any(|job| job == key);
-                self.progress.retry(is_under_way);
+                let Self { progress, in_flight, .. } = self;
+                progress.retry(|job| in_flight.values().any(|in_flight| in_flight.runs(job)));
                 Ok(())
             }
             Event::Departed { roles, .. } => {
@@ -202,6 +208,11 @@ impl History {
     /// The step under way on a host.
     pub fn in_flight_on(&self, host: &HostName) -> Option<&InFlight> {
         self.in_flight.values().find(|in_flight| in_flight.step.host == *host)
+    }
+
+    /// The step under way that runs a job.
+    pub fn job_under_way(&self, key: &JobKey) -> Option<&InFlight> {
+        self.in_flight.values().find(|in_flight| in_flight.runs(key))
     }
 
     fn service_started(
@@ -289,8 +300,8 @@ impl History {
 
     /// A host was let go: what went wrong on its way to a safe point is over with that.
     fn forget_what_is_no_target(&mut self, host: &HostName) {
-        let Self { troubles, accepted, .. } = self;
-        troubles.retain(|of, trouble| of != host || is_target(accepted.as_ref(), &trouble.version));
+        let Some(accepted) = &self.accepted else { return };
+        self.troubles.retain(|of, trouble| of != host || accepted.wants(&trouble.version));
     }
 
     fn start(&mut self, at: Timestamp, step: &Step) -> Result<(), IllegalEvent> {
@@ -376,8 +387,10 @@ impl History {
         }
         self.progress.succeeded(at, step, outcome);
         let kind = step.action.kind();
-        let Self { troubles, accepted, .. } = self;
-        troubles.succeeded(step, |version| is_target(accepted.as_ref(), version));
+        // Before anything was accepted, every version may be wanted.
+        let accepted = self.accepted.as_ref();
+        let is_target = |version: &Version| accepted.is_none_or(|accepted| accepted.wants(version));
+        self.troubles.succeeded(step, is_target);
         if matches!(outcome, Outcome::Changed(_)) {
             self.learn_duration(kind, since, at);
         }
@@ -464,15 +477,6 @@ impl History {
         let mean = self.durations_ms.entry(kind).or_insert(took_ms);
         *mean += (took_ms - *mean) / 4;
     }
-}
-
-/// Whether a version is wanted on some track; before anything was accepted, every one may be.
-fn is_target(accepted: Option<&Accepted>, version: &Version) -> bool {
-    accepted.is_none_or(|accepted| accepted.version == *version || accepted.canary.as_ref() == Some(version))
-}
-
-fn jobs_under_way(in_flight: &BTreeMap<StepId, InFlight>) -> impl Iterator<Item = &JobKey> {
-    in_flight.values().filter_map(|in_flight| in_flight.step.action.job()).map(|(_, key)| key)
 }
 
 /// Whether a failure is the end of a job that must not run twice. A refused mark or a lost connection is not: the job's

@@ -39,6 +39,11 @@ impl Accepted {
         }
     }
 
+    /// Whether a version is the target of some track.
+    pub(crate) fn wants(&self, version: &Version) -> bool {
+        [Track::Main, Track::Canary].iter().any(|track| self.target_of(*track) == version)
+    }
+
     /// Since when a track has its target.
     pub fn since(&self, track: Track) -> Timestamp {
         match track {

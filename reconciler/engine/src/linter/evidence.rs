@@ -167,9 +167,15 @@ impl<'a> Evidence<'a> {
     }
 
     /// Whether a row points to none of a host's addresses, as far as those are known.
-    pub(super) fn leads_elsewhere(&self, host: &HostName, row: &RowId) -> bool {
+    pub(super) fn leads_elsewhere(&self, host: &HostName, row: &Row) -> bool {
         let addresses = self.state(host).map(|state| &state.addresses).filter(|known| !known.is_empty());
-        addresses.zip(self.row(row)).is_some_and(|(known, row)| !known.contains(&row.address))
+        addresses.is_some_and(|known| !known.contains(&row.address))
+    }
+
+    /// Whether a row of a step's host, which left the fleet, is another one's by now.
+    pub(super) fn was_given_away(&self, step: &Step, row: &RowId) -> bool {
+        self.fleet_role(step).is_none()
+            && self.row(row).is_some_and(|row| self.leads_elsewhere(&step.host, row))
     }
 
     /// Whether a host was seen without any package of a role.

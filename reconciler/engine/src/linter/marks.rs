@@ -137,14 +137,13 @@ fn is_given_back(evidence: &Evidence<'_>, step: &Step, mark: Mark<'_>, found: &m
         let is = |row: &RowId, whose: fn(&TakenOut, &HostName, &RowId, Admin) -> bool| {
             evidence.row(row).is_some_and(|seen| whose(taken_out, &step.host, row, seen.admin))
         };
-        let has_left = evidence.fleet_role(step).is_none();
-        let is_bare = has_left && evidence.has_nothing_of(role, &step.host);
-        let leads_away = |row: &RowId| has_left && evidence.leads_elsewhere(&step.host, row);
+        let is_bare = evidence.fleet_role(step).is_none() && evidence.has_nothing_of(role, &step.host);
         // The mark may still call somebody else's what we have taken out since.
-        let ours = |row: &&RowId| match is_bare || foreign.contains(*row) || leads_away(row) {
-            true => is(row, TakenOut::has),
-            false => !is(row, TakenOut::is_others),
-        };
+        let ours =
+            |row: &&RowId| match is_bare || foreign.contains(*row) || evidence.was_given_away(step, row) {
+                true => is(row, TakenOut::has),
+                false => !is(row, TakenOut::is_others),
+            };
         if let Some(row) = rows_out(evidence, role, &step.host).iter().find(ours) {
             found.step(Promise::S12, step, format_args!("leaves {row} out of rotation"));
         }

@@ -28,9 +28,8 @@ fn is_out_of_rotation(evidence: &Evidence<'_>, step: &Step, found: &mut Findings
     let usual = evidence.desired.emergency(&step.version).is_none();
     let Some(role) = evidence.role(step).filter(|_| usual) else { return };
     let rows = evidence.rows(role, &step.host);
-    let has_left = evidence.fleet_role(step).is_none();
-    let leads_away = |row: &RowId| has_left && evidence.leads_elsewhere(&step.host, row);
-    let serving = rows.iter().find(|seen| seen.row.is_some_and(Row::in_rotation) && !leads_away(&seen.id));
+    let mut serving = rows.iter().filter(|seen| seen.row.is_some_and(Row::in_rotation));
+    let serving = serving.find(|seen| !evidence.was_given_away(step, &seen.id));
     if let Some(serving) = serving {
         found.step(Promise::S3, step, format_args!("while {} is in rotation", serving.id));
     }
@@ -151,9 +150,7 @@ fn floor(evidence: &Evidence<'_>, backend: &BackendId, track: Track) -> (usize, 
 /// Declared out, and drained wherever a row points to it.
 fn is_gone(evidence: &Evidence<'_>, host: &HostName) -> bool {
     let Some(role) = evidence.desired.fleet.role_of(host) else { return false };
-    let addresses = evidence.state(host).map(|state| &state.addresses).filter(|known| !known.is_empty());
-    let is_there = |row: &Row| addresses.is_none_or(|known| known.contains(&row.address));
-    let takes_part = |row: &Row| row.in_rotation() && is_there(row);
+    let takes_part = |row: &Row| row.in_rotation() && !evidence.leads_elsewhere(host, row);
     let serves = || evidence.rows(role, host).iter().any(|seen| seen.row.is_some_and(takes_part));
     evidence.desired.exceptions.host_out(host, evidence.now).is_some() && !serves()
 }

@@ -43,11 +43,7 @@ fn an_install_or_activation_in_rotation_is_found() {
 
 #[test]
 fn of_a_host_that_left_a_row_that_leads_to_another_one_may_serve() {
-    let mut scene = Scene::plain().until(ActionKind::Activate, "web-01");
-    let web = scene.desired.fleet.roles.iter_mut().find(|role| role.name.as_str() == "web").unwrap();
-    web.hosts.retain(|host| host.as_str() != "web-01");
-    scene.desired.departed = vec![Role { hosts: vec!["web-01".into()], ..web.clone() }];
-    scene.plan.steps.retain(|step| step.host.as_str() == "web-01");
+    let mut scene = Scene::web_01_left(ActionKind::Activate);
     let seen = scene.row("fe-02", "web-01");
     (seen.admin, seen.status) = (Admin::Ready, "UP".into());
     breaks(&scene, "S3", "while web/web-01 on fe-02 is in rotation");

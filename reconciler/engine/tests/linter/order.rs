@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use model::*;
 
-use crate::fleet::{start, version};
+use crate::fleet::{config_agent, start, version};
 use crate::release::set_gate;
 use crate::scene::{Scene, veto};
 use crate::{breaks, keeps};
@@ -124,14 +124,7 @@ fn a_beginning_while_a_gate_of_its_stage_is_not_green_is_found() {
 #[test]
 fn the_agent_is_told_again_what_everything_runs_whatever_a_gate_says_and_nothing_else() {
     let mut desired = crate::release::desired("1.0", "1.0", &["1.0", "1.1"]);
-    let word = |text: &str| Argv(vec![text.into()]);
-    desired.fleet.policy.config_agent = Some(ConfigAgent {
-        pause: word("pause"),
-        resume: word("resume"),
-        active: word("active"),
-        busy: None,
-        pin: Some(word("pin")),
-    });
+    desired.fleet.policy.config_agent = Some(config_agent(Some(&["pin"])));
     let mut observed = crate::release::observed(&desired, "1.0");
     set_gate(&mut observed, Verdict::Red, start());
     let mut history = crate::release::history(&["1.0"]);

@@ -2,7 +2,7 @@
 
 use model::*;
 
-use crate::fleet::version;
+use crate::fleet::{config_agent, version};
 use crate::scene::Scene;
 use crate::{breaks, keeps};
 
@@ -82,11 +82,7 @@ fn a_mark_goes_when_every_row_of_ours_is_back() {
 
 #[test]
 fn of_a_host_that_left_what_leads_to_another_one_or_was_never_ours_may_stay_out() {
-    let mut scene = Scene::plain().until(ActionKind::Release, "web-01");
-    let web = scene.desired.fleet.roles.iter_mut().find(|role| role.name.as_str() == "web").unwrap();
-    web.hosts.retain(|host| host.as_str() != "web-01");
-    scene.desired.departed = vec![Role { hosts: vec!["web-01".into()], ..web.clone() }];
-    scene.plan.steps.retain(|step| step.host.as_str() == "web-01");
+    let mut scene = Scene::web_01_left(ActionKind::Release);
     scene.row("fe-01", "web-01").admin = Admin::Maint;
     breaks(&scene, "S12", "leaves web/web-01 on fe-01 out of rotation");
     let bare = |scene: &mut Scene| std::mem::take(&mut scene.host("web-01").packages);
@@ -107,9 +103,7 @@ fn of_a_host_that_left_what_leads_to_another_one_or_was_never_ours_may_stay_out(
 /// A fleet with a configuration agent.
 fn with_agent() -> Scene {
     let Scene { mut desired, mut observed, history, .. } = Scene::plain();
-    let word = |word: &str| Argv(vec![word.into()]);
-    let (pause, resume, active) = (word("stop"), word("start"), word("is-active"));
-    desired.fleet.policy.config_agent = Some(ConfigAgent { pause, resume, active, busy: None, pin: None });
+    desired.fleet.policy.config_agent = Some(config_agent(None));
     for fact in observed.hosts.values_mut() {
         let state = fact.value.as_mut().unwrap();
         state.agent = Some(AgentState { active: true, busy: false, paused_by_us: false });

@@ -40,6 +40,14 @@ impl Scene {
         Self::of(desired, observed, fleet::history())
     }
 
+    /// The same, from which web-01 has gone with a step under way to be planned; and nothing else is.
+    pub(crate) fn web_01_left(next: ActionKind) -> Self {
+        let mut scene = Self::plain().until(next, "web-01");
+        fleet::leaves(&mut scene.desired, "web-01");
+        scene.plan.steps.retain(|step| step.host.as_str() == "web-01");
+        scene
+    }
+
     /// Any fleet, planned for.
     pub(crate) fn of(desired: Desired, observed: Observed, history: History) -> Self {
         let now = start();

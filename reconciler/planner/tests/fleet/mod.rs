@@ -205,6 +205,33 @@ pub(crate) fn row<'a>(observed: &'a mut Observed, node: &str, host: &str) -> &'a
     state.rows.get_mut(&("web".into(), host.into())).unwrap()
 }
 
+/// A node's row of a web host is there no more.
+pub(crate) fn lose_row(observed: &mut Observed, node: &str, host: &str) {
+    let state = observed.nodes.get_mut(node).unwrap().value.as_mut().unwrap();
+    state.rows.remove(&("web".into(), host.into())).unwrap();
+}
+
+/// A web host leaves the fleet with something of ours on it. Tells its former role.
+pub(crate) fn leaves(desired: &mut Desired, host: &str) -> Role {
+    let web = desired.fleet.roles.iter_mut().find(|role| role.name.as_str() == "web").unwrap();
+    web.hosts.retain(|other| other.as_str() != host);
+    let former = Role { hosts: vec![host.into()], ..web.clone() };
+    desired.departed = vec![former.clone()];
+    former
+}
+
+/// The commands of a configuration agent, which may be told what to keep.
+pub(crate) fn config_agent(pin: Option<&[&str]>) -> ConfigAgent {
+    let argv = |words: &[&str]| Argv(words.iter().map(|word| (*word).to_owned()).collect());
+    ConfigAgent {
+        pause: argv(&["pause"]),
+        resume: argv(&["resume"]),
+        active: argv(&["active"]),
+        busy: None,
+        pin: pin.map(argv),
+    }
+}
+
 /// The state of a host, to change it.
 pub(crate) fn host<'a>(observed: &'a mut Observed, host: &str) -> &'a mut HostState {
     observed.hosts.get_mut(host).unwrap().value.as_mut().unwrap()

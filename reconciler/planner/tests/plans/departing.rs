@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::fleet::{desired, history, host, observed, patch, row, start, step, version, web_is_next};
+use crate::fleet::{
+    config_agent, desired, history, host, leaves, observed, patch, row, start, step, version, web_is_next,
+};
 use jiff::SignedDuration;
 use model::*;
 use planner::plan;
@@ -168,9 +170,7 @@ fn a_host_that_a_reload_put_back_is_drained_again_before_it_is_activated_again()
 #[test]
 fn a_host_that_becomes_the_migration_host_is_let_go_in_its_former_role_first() {
     let (mut desired, seen, mut memory, now) = not_well_in_time();
-    let mut web = desired.fleet.roles[1].clone();
-    web.hosts.retain(|host| host.as_str() == "web-01");
-    desired.fleet.roles[1].hosts.retain(|host| host.as_str() != "web-01");
+    let web = leaves(&mut desired, "web-01");
     desired.fleet.policy.migrations = Some(Migrations {
         host: "web-01".into(),
         packages: vec!["shop".into()],
@@ -179,7 +179,6 @@ fn a_host_that_becomes_the_migration_host_is_let_go_in_its_former_role_first() {
         pre: None,
         post: None,
     });
-    desired.departed = vec![web.clone()];
     let left = Event::Departed { environment: "production".into(), roles: vec![web] };
     memory.apply(start(), &left).unwrap();
     let planned = plan(&desired, &seen, &memory, now);
@@ -330,9 +329,7 @@ fn nobody_is_begun_in_the_middle_of_a_run_of_its_config_agent() {
     let mut desired = desired(4, "1.1", &["1.0", "1.1"]);
     let mut seen = observed(&desired, "1.0");
     web_is_next(&desired, &mut seen);
-    let word = |text: &str| Argv(vec![text.into()]);
-    let (pause, resume, active) = (word("pause"), word("resume"), word("active"));
-    desired.fleet.policy.config_agent = Some(ConfigAgent { pause, resume, active, busy: None, pin: None });
+    desired.fleet.policy.config_agent = Some(config_agent(None));
     let begins = |busy| {
         let mut seen = seen.clone();
         host(&mut seen, "web-01").agent = Some(AgentState { active: true, busy, paused_by_us: false });

@@ -1,6 +1,6 @@
 //! What people, time and accidents say against a release: vetoes, freezes, rollbacks, emergencies, outs, patches.
 
-use crate::fleet::{claim, host, row, start, version};
+use crate::fleet::{claim, config_agent, host, row, start, version};
 use crate::release::{desired, history, kinds, observed, primary, set_gate, stages};
 use jiff::SignedDuration;
 use model::*;
@@ -323,14 +323,7 @@ fn a_patch_is_brought_by_the_drained_path_and_holds_the_canary_back() {
 #[test]
 fn the_config_agent_is_paused_around_the_work_and_given_back() {
     let mut desired = desired("1.1", "1.1", &["1.0", "1.1"]);
-    let word = |text: &str| Argv(vec![text.into()]);
-    desired.fleet.policy.config_agent = Some(ConfigAgent {
-        pause: word("pause"),
-        resume: word("resume"),
-        active: word("active"),
-        busy: None,
-        pin: None,
-    });
+    desired.fleet.policy.config_agent = Some(config_agent(None));
     let mut seen = observed(&desired, "1.0");
     for name in ["web-01", "web-02"] {
         let active = name == "web-01";

@@ -7,7 +7,7 @@ use model::*;
 use planner::plan;
 
 use crate::departing::{on, out};
-use crate::fleet::{claim, desired, history, host, observed, row, start, version};
+use crate::fleet::{claim, desired, history, host, leaves, lose_row, observed, row, start, version};
 
 fn web_01_on(node: &str) -> RowId {
     RowId { node: node.into(), backend: "web".into(), server: "web-01".into() }
@@ -60,10 +60,7 @@ fn maintenance_by_somebody_is_told_beside_a_node_where_the_host_is_drained_again
 
 /// web-01 has left the fleet with our mark on it.
 fn web_01_has_left(desired: &mut Desired, seen: &mut Observed) -> History {
-    let mut web = desired.fleet.roles[1].clone();
-    web.hosts.retain(|host| host.as_str() == "web-01");
-    desired.fleet.roles[1].hosts.retain(|host| host.as_str() != "web-01");
-    desired.departed = vec![web.clone()];
+    let web = leaves(desired, "web-01");
     let mut memory = history();
     memory.apply(start(), &Event::Departed { environment: "production".into(), roles: vec![web] }).unwrap();
     host(seen, "web-01").claim = Some(claim());
@@ -79,8 +76,7 @@ fn a_host_that_left_the_fleet_is_let_go_where_its_rows_are_gone_or_lead_to_anoth
         let planned = plan(&desired, seen, memory, start());
         on(&planned, "web-01").first().map(|step| step.action.kind())
     };
-    let rows = &mut seen.nodes.get_mut("fe-01").unwrap().value.as_mut().unwrap().rows;
-    rows.remove(&("web".into(), "web-01".into()));
+    lose_row(&mut seen, "fe-01", "web-01");
     assert_eq!(begins(&seen, &memory), Some(ActionKind::Release));
     row(&mut seen, "fe-02", "web-01").address = "192.0.2.9".into();
     assert_eq!(begins(&seen, &memory), Some(ActionKind::Release));
@@ -106,8 +102,7 @@ fn a_host_that_left_the_fleet_before_anything_was_installed_is_let_go() {
     let told = |waiting: &Waiting| matches!(waiting.reason, Reason::Unhealthy { .. });
     assert!(planned.waiting.iter().any(told), "{:?}", planned.waiting);
     // Where its rows have gone as well, nothing of ours is out; that is to be seen after what we did.
-    let rows = &mut seen.nodes.get_mut("fe-01").unwrap().value.as_mut().unwrap().rows;
-    rows.remove(&("web".into(), "web-01".into()));
+    lose_row(&mut seen, "fe-01", "web-01");
     let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(on(&planned, "web-01")[0].action, Action::Release);
     memory.last_action.insert("fe-01".into(), start() + SignedDuration::from_secs(1));
@@ -125,8 +120,7 @@ fn a_host_that_left_in_the_middle_of_its_upgrade_is_brought_on_where_its_rows_ar
         .services
         .values_mut()
         .for_each(|service| service.stamped = Some(version("1.0")));
-    let rows = &mut seen.nodes.get_mut("fe-01").unwrap().value.as_mut().unwrap().rows;
-    rows.remove(&("web".into(), "web-01".into()));
+    lose_row(&mut seen, "fe-01", "web-01");
     row(&mut seen, "fe-02", "web-01").address = "192.0.2.9".into();
     memory.drained.insert("web-01".into(), start() - SignedDuration::from_secs(30));
     let planned = plan(&desired, &seen, &memory, start());

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::*;
 use planner::plan;
 
-use crate::fleet::{desired, history, host, observed, row, start, step, version, web_is_next};
+use crate::fleet::{config_agent, desired, history, host, observed, row, start, step, version, web_is_next};
 
 fn id(node: &str) -> RowId {
     RowId { node: node.into(), backend: "web".into(), server: "web-01".into() }
@@ -105,9 +105,7 @@ fn what_cannot_be_seen_when_a_host_comes_back_from_being_out_is_ours_only_where_
 #[test]
 fn a_host_that_may_not_leave_is_not_let_go_while_its_mark_calls_somebody_elses_what_we_have_retired() {
     let mut desired = desired(10, "1.1", &["1.0", "1.1"]);
-    let word = |word: &str| Argv(vec![word.into()]);
-    let (pause, resume, active) = (word("stop"), word("start"), word("is-active"));
-    desired.fleet.policy.config_agent = Some(ConfigAgent { pause, resume, active, busy: None, pin: None });
+    desired.fleet.policy.config_agent = Some(config_agent(None));
     let (mut seen, mut memory) = (observed(&desired, "1.0"), history());
     happens(&mut memory, Action::Claim { found: [id("fe-01")].into() });
     let found = Default::default();

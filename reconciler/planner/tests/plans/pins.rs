@@ -4,7 +4,7 @@ use model::*;
 use planner::{plan, preview};
 
 use crate::errands::{on_deploy_host, scene};
-use crate::fleet::{claim, host, start, version};
+use crate::fleet::{claim, config_agent, host, start, version};
 use crate::release::set_gate;
 
 #[test]
@@ -12,14 +12,7 @@ fn the_agent_is_told_each_tracks_version_where_it_can_tell_them_apart() {
     let pinned = |words: &[&str]| {
         let (mut desired, seen, memory) = scene();
         desired.target = version("1.1");
-        let words = words.iter().map(|word| (*word).to_owned()).collect();
-        desired.fleet.policy.config_agent = Some(ConfigAgent {
-            pause: Argv(vec!["pause".into()]),
-            resume: Argv(vec!["resume".into()]),
-            active: Argv(vec!["active".into()]),
-            busy: None,
-            pin: Some(Argv(words)),
-        });
+        desired.fleet.policy.config_agent = Some(config_agent(Some(words)));
         let rollout = preview(&desired, &seen, &memory, start());
         let tracks = rollout.steps.iter().filter_map(|step| match step.step.action {
             Action::Pin { track, .. } => Some(track),
@@ -34,14 +27,7 @@ fn the_agent_is_told_each_tracks_version_where_it_can_tell_them_apart() {
 #[test]
 fn while_a_stage_is_watched_what_was_taken_back_is_told_under_that_stages_gates() {
     let (mut desired, seen, mut memory) = scene();
-    let word = |text: &str| Argv(vec![text.into()]);
-    desired.fleet.policy.config_agent = Some(ConfigAgent {
-        pause: word("pause"),
-        resume: word("resume"),
-        active: word("active"),
-        busy: None,
-        pin: Some(Argv(vec!["pin".into(), "{track}".into()])),
-    });
+    desired.fleet.policy.config_agent = Some(config_agent(Some(&["pin", "{track}"])));
     let job = JobKey { kind: JobKind::PreMigration, version: version("1.1") };
     let state = JobState::Passed { at: start(), output: String::new() };
     memory.progress.jobs.insert(job, JobRecord { attempt: 1, state, began: Some(start()), host: None });
@@ -56,14 +42,7 @@ fn the_agent_is_told_again_what_everything_runs_where_a_commit_took_back_what_it
     let (mut desired, mut seen, mut memory) = scene();
     desired.canary.as_mut().unwrap().version = version("1.0");
     set_gate(&mut seen, Verdict::Red, start());
-    let word = |text: &str| Argv(vec![text.into()]);
-    desired.fleet.policy.config_agent = Some(ConfigAgent {
-        pause: word("pause"),
-        resume: word("resume"),
-        active: word("active"),
-        busy: None,
-        pin: Some(word("pin")),
-    });
+    desired.fleet.policy.config_agent = Some(config_agent(Some(&["pin"])));
     let begins = |desired: &Desired, seen: &Observed, memory: &History| {
         on_deploy_host(&plan(desired, seen, memory, start())).map(|step| step.action.kind())
     };

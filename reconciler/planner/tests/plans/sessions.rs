@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use model::*;
 use planner::plan;
 
-use crate::fleet::{desired, history, host, observed, row, start, version};
+use crate::fleet::{desired, history, host, leaves, lose_row, observed, row, start, version};
 
 /// web-01 carries our mark, has the new package at hand, and was drained on both nodes at the beginning.
 struct Scene {
@@ -126,15 +126,12 @@ fn who_waits_gives_the_host_back_when_the_time_is_over() {
 #[test]
 fn of_a_host_that_left_a_row_that_has_gone_is_waited_for_as_long_and_gets_no_command() {
     let mut scene = Scene::drained(OnTimeout::Wait);
-    let web = scene.desired.fleet.roles.iter_mut().find(|role| role.name.as_str() == "web").unwrap();
-    let gone = Role { hosts: vec!["web-01".into()], ..web.clone() };
-    web.hosts.retain(|host| host.as_str() != "web-01");
-    scene.desired.departed = vec![gone];
+    leaves(&mut scene.desired, "web-01");
     let state = host(&mut scene.observed, "web-01");
     state.packages.get_mut("shop").unwrap().version = version("1.1");
     state.services.values_mut().for_each(|service| service.stamped = Some(version("1.0")));
+    lose_row(&mut scene.observed, "fe-01", "web-01");
     let state = scene.observed.nodes.get_mut("fe-01").unwrap().value.as_mut().unwrap();
-    state.rows.remove(&("web".into(), "web-01".into()));
     state.old_sessions.insert(("web".into(), "web-01".into()), 3);
     assert!(matches!(scene.reason_after(BEFORE).unwrap().reason, Reason::Draining { sessions: 3, .. }));
     assert_eq!(scene.kind_after(TIMEOUT), Some(ActionKind::Activate));

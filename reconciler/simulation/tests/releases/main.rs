@@ -358,6 +358,25 @@ async fn an_agent_is_paused_with_our_mark_and_somebody_elses_pause_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_stands_still_is_judged_by_the_agent_as_it_was_when_the_install_was_decided() {
+    for (started_before_s, broken) in [(0, vec![]), (60, vec![Promise::Agent])] {
+        let site = Site::new();
+        site.migrate(1).await.unwrap();
+        site.must("p", "cny-1", Action::PauseAgent { agent: agent() }).await;
+        site.world.somebody_sets_agent(&host("cny-1"), true);
+        seconds(started_before_s).await;
+        site.world.process_stands_still(true);
+        let goes_on = async {
+            seconds(40).await;
+            site.world.process_stands_still(false);
+        };
+        let (installed, ()) = tokio::join!(site.act(site.step("i", "cny-1", install("2"))), goes_on);
+        installed.expect("the agent is in nobody's way");
+        assert_eq!(site.promises(), broken, "it was started {started_before_s} s before");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn agents_run_by_themselves_now_and_then() {
     let site = Site::new();
     let mut busy = 0;
