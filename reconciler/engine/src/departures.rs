@@ -210,8 +210,11 @@ mod tests {
         let drained = [(web_01_on_fe_01(), TakenOutBy::Drain)];
         has_rows_out.taken_out = [("web-01".into(), drained.into())].into_iter().collect();
         assert_eq!(gone(&has_rows_out, "web-01"), ["deploy-01", "web-01"]);
-        history.claims.insert("web-01".into(), claim());
+        for host in ["web-01", "deploy-01"] {
+            history.claims.insert(host.into(), claim());
+        }
         assert_eq!(gone(&history, "web-01"), ["deploy-01", "web-01"]);
+        assert_eq!(gone(&history, "deploy-01"), ["web-01"], "nothing of its own is to be given back");
     }
 
     fn web_01_on_fe_01() -> RowId {

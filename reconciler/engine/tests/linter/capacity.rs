@@ -42,13 +42,20 @@ fn an_install_or_activation_in_rotation_is_found() {
 }
 
 #[test]
-fn of_a_host_that_left_a_row_that_leads_to_another_one_may_serve() {
+fn of_a_host_that_left_alone_a_row_that_leads_to_another_one_may_serve() {
+    let serves = |scene: &mut Scene, address: Option<&str>| {
+        let seen = scene.row("fe-02", "web-01");
+        (seen.admin, seen.status) = (Admin::Ready, "UP".into());
+        address.into_iter().for_each(|address| seen.address = address.into());
+    };
     let mut scene = Scene::web_01_left(ActionKind::Activate);
-    let seen = scene.row("fe-02", "web-01");
-    (seen.admin, seen.status) = (Admin::Ready, "UP".into());
+    serves(&mut scene, None);
     breaks(&scene, "S3", "while web/web-01 on fe-02 is in rotation");
-    scene.row("fe-02", "web-01").address = "192.0.2.9".into();
+    serves(&mut scene, Some("192.0.2.9"));
     keeps(&scene);
+    let mut stays = Scene::plain().until(ActionKind::Activate, "web-01");
+    serves(&mut stays, Some("192.0.2.9"));
+    breaks(&stays, "S3", "while web/web-01 on fe-02 is in rotation");
 }
 
 #[test]

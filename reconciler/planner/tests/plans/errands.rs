@@ -266,6 +266,15 @@ fn a_migration_that_was_begun_on_another_host_is_not_begun_beside_it() {
     memory.apply(start(), &Event::StepStarted { step: begun.clone() }).unwrap();
     let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(on_deploy_host(&planned), None);
+    let mut later = desired.clone();
+    (later.canary.as_mut().unwrap().version, later.ranks) =
+        (version("1.3"), ["1.0", "1.1", "1.2", "1.3"].map(version).into());
+    let begins_later = |memory: &History| {
+        let mut covered = memory.clone();
+        migrated(&mut covered, "1.2", JobState::Passed { at: start(), output: String::new() });
+        on_deploy_host(&plan(&later, &seen, &covered, start())).is_some()
+    };
+    assert!(!begins_later(&memory), "it runs still");
     let told = |planned: &Plan, fits: fn(&Reason) -> bool| {
         planned.waiting.iter().any(|waiting| fits(&waiting.reason))
     };
@@ -278,12 +287,7 @@ fn a_migration_that_was_begun_on_another_host_is_not_begun_beside_it() {
     assert_eq!(on_deploy_host(&planned), None);
     assert!(told(&planned, |reason| matches!(reason, Reason::JobInDoubt { .. })), "{:?}", planned.waiting);
     // What later migrations cover is over.
-    let mut covered = memory.clone();
-    migrated(&mut covered, "1.2", JobState::Passed { at: start(), output: String::new() });
-    let mut later = desired.clone();
-    (later.canary.as_mut().unwrap().version, later.ranks) =
-        (version("1.3"), ["1.0", "1.1", "1.2", "1.3"].map(version).into());
-    assert!(on_deploy_host(&plan(&later, &seen, &covered, start())).is_some());
+    assert!(begins_later(&memory));
     // A person has looked there.
     let retried = Event::Retried { environment, by: "ada".into(), reason: "it never ran".into() };
     memory.apply(start(), &retried).unwrap();

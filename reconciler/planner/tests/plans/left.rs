@@ -106,8 +106,13 @@ fn a_host_that_left_the_fleet_before_anything_was_installed_is_let_go() {
     let planned = plan(&desired, &seen, &memory, start());
     assert_eq!(on(&planned, "web-01")[0].action, Action::Release);
     memory.last_action.insert("fe-01".into(), start() + SignedDuration::from_secs(1));
-    let planned = plan(&desired, &seen, &memory, start() + SignedDuration::from_secs(2));
+    let later = start() + SignedDuration::from_secs(2);
+    let planned = plan(&desired, &seen, &memory, later);
     assert!(on(&planned, "web-01").is_empty(), "{:?}", planned.waiting);
+    desired.exceptions.outs =
+        vec![Out { what: OutTarget::LoadBalancerNode("fe-01".into()), ..out("web-01") }];
+    let planned = plan(&desired, &seen, &memory, later);
+    assert!(on(&planned, "web-01").is_empty(), "also on a node that is declared out: {:?}", planned.waiting);
 }
 
 #[test]

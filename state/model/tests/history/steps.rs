@@ -251,6 +251,9 @@ fn who_left_a_role_without_anything_begun_and_runs_jobs_now_is_let_go_as_that() 
     let mut is_out = left_the_fleet();
     started(&mut is_out, 3, &step("d", drain()));
     assert_eq!(marked(is_out, "(migrations)"), ["web-01", "web-02"]);
+    let mut ran_jobs = left_the_fleet();
+    ran_jobs.departed.get_mut("web-01").unwrap().name = "(jobs)".into();
+    assert_eq!(marked(ran_jobs, "(migrations)"), ["web-01", "web-02"], "until it is let go as that");
 }
 
 /// Two hosts of a role went.
